@@ -1,0 +1,112 @@
+"""Settings: frozen, with defaults; the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from core.errors import ConfigError
+
+BINANCE_WS_URL = "wss://fstream.binance.com"
+BINANCE_REST_URL = "https://fapi.binance.com"
+BINANCE_VENUE = "binance"
+PRACTICE_SEED = 7
+
+_HOME = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set from outside, with the value used when nothing is.
+
+    Durations are seconds. ``venue`` names whose ids the file holds: ``binance``, or
+    ``practice:<seed>``; None means "as the exchange says of itself".
+    """
+
+    db: Path = _HOME / "data" / "perpduck.duckdb"
+    ws_url: str = BINANCE_WS_URL
+    rest_url: str = BINANCE_REST_URL
+    venue: str = BINANCE_VENUE
+    practice: bool = False
+    practice_seed: int = PRACTICE_SEED
+    practice_rate: float = 60.0
+    flush_interval_s: float = 0.5
+    backfill_s: float = 0.0
+    # The exchange's "history reaches back about 24-48 h" is one source's word: a setting.
+    history_s: float = 48 * 3600.0
+    # Frames may stop for this long on a quiet symbol before the connection is suspected.
+    silence_s: float = 20.0
+    recycle_s: float = 23 * 3600.0
+    streams_per_connection: int = 200
+    weight_per_minute: int = 2400
+    # Rows held in memory before the buffer spills to Parquet beside the file.
+    buffer_rows: int = 2_000_000
+    busy_wait_s: float = 5.0
+    log_json: bool = False
+
+    def practice_db(self) -> Path:
+        """Return the practice exchange's own file, beside the live one."""
+        return self.db.parent / f"practice-{self.practice_seed}.duckdb"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Build the settings from the environment, then from the given values that are not None.
+
+    Raises ConfigError for a value that cannot be used.
+    """
+    environment: dict[str, object] = {}
+    if db := os.environ.get("PERPDUCK_DB"):
+        environment["db"] = Path(db).expanduser()
+    if ws_url := os.environ.get("PERPDUCK_WS_URL"):
+        environment["ws_url"] = ws_url
+    if rest_url := os.environ.get("PERPDUCK_REST_URL"):
+        environment["rest_url"] = rest_url
+    if rate := os.environ.get("PERPDUCK_PRACTICE_RATE"):
+        environment["practice_rate"] = _positive("PERPDUCK_PRACTICE_RATE", rate)
+    given = {key: value for key, value in overrides.items() if value is not None}
+    settings = replace(Settings(), **(environment | given))  # type: ignore[arg-type]
+    _check_url("--ws-url", settings.ws_url, ("ws", "wss"))
+    _check_url("--rest-url", settings.rest_url, ("http", "https"))
+    if not 0.05 <= settings.flush_interval_s <= 60:
+        raise ConfigError(
+            f"--flush-interval is {settings.flush_interval_s:g} s; use 0.05 to 60 seconds"
+        )
+    return replace(settings, db=Path(settings.db).expanduser().absolute())
+
+
+def parse_duration_s(text: str) -> float:
+    """Return the seconds in a duration such as ``30min``, ``90s``, ``2h`` or ``1d``.
+
+    Raises ConfigError for anything else.
+    """
+    units = {"ms": 1e-3, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    cleaned = text.strip().lower()
+    digits = cleaned.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = cleaned[len(digits) :].strip() or "s"
+    try:
+        seconds = float(digits) * units[unit]
+    except (KeyError, ValueError):
+        raise ConfigError(f"{text!r} is not a duration; write it as 30min, 90s, 2h or 1d") from None
+    if not 0 <= seconds < 1e9:
+        raise ConfigError(f"{text!r} is out of range; use a duration between 0 and 30 years")
+    return seconds
+
+
+def _positive(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e9:
+        raise ConfigError(f"{name} is {text!r}; use a number above 0")
+    return value
+
+
+def _check_url(name: str, url: str, schemes: tuple[str, ...]) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in schemes or not parts.netloc or parts.path.strip("/") or parts.query:
+        raise ConfigError(
+            f"{name} is {url!r}; give scheme, host and port only, as in {schemes[-1]}://host:port"
+        )

@@ -5,6 +5,7 @@
     ├── StoreError             the DuckDB file
     │   ├── StoreBusy          another process held the file for the whole wait
     │   ├── StoreFull          the disk refused a write
+    │   ├── StoreMissing       there is no file yet
     │   ├── WrongFile          not a DuckDB file, not ours, or newer than the program
     │   ├── WrongVenue         the file belongs to another exchange
     │   └── WorkerRunning      a second worker wanted the same file
@@ -41,6 +42,10 @@ class StoreBusy(StoreError):
 
 class StoreFull(StoreError):
     """The disk refused a write; what was stored before is untouched."""
+
+
+class StoreMissing(StoreError):
+    """There is no file at the path yet; the worker makes it at its first start."""
 
 
 class WrongFile(StoreError):

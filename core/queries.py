@@ -1,0 +1,177 @@
+"""One function a query: typed arguments in, a Polars frame or a frozen record out.
+
+Every function takes the cursor of `Store.read` first. Times are naive UTC datetimes; frames
+carry them as Datetime("ms"). Prices are quote units, volumes base units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from core.errors import DataError
+from core.models import CoverageSummary, WorkerStatus
+from core.sql import sql
+from core.store import Connection
+
+# Seconds a timeframe.
+TIMEFRAMES: dict[str, int] = {
+    "1s": 1,
+    "5s": 5,
+    "15s": 15,
+    "1min": 60,
+    "5min": 300,
+    "15min": 900,
+    "1h": 3600,
+    "4h": 14400,
+    "1d": 86400,
+}
+
+_TABLES = {"seconds": "bars_1s", "minutes": "bars_1min"}
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the store's times are naive UTC
+
+
+def bars_sql(timeframe: str) -> str:
+    """Return the SQL that `load_bars` runs for the timeframe, with its ``$name`` parameters."""
+    seconds = timeframe_seconds(timeframe)
+    table = _TABLES["seconds" if seconds < 60 else "minutes"]
+    name = "bars_stored" if seconds in (1, 60) else "bars_resampled"
+    return sql(name).replace("{bars}", table)
+
+
+def timeframe_seconds(timeframe: str) -> int:
+    """Return the seconds of a timeframe; raises DataError for one that does not exist."""
+    if timeframe not in TIMEFRAMES:
+        raise DataError(f"{timeframe!r} is not a timeframe; use one of {', '.join(TIMEFRAMES)}")
+    return TIMEFRAMES[timeframe]
+
+
+def load_bars(
+    con: Connection, symbols: Sequence[str], timeframe: str, start: datetime, end: datetime
+) -> pl.DataFrame:
+    """Return the bars that start in [start, end), ordered by symbol and ts.
+
+    Columns: symbol, ts, open, high, low, close, volume, quote_volume, trades,
+    taker_buy_volume. A bar exists only where trades happened.
+    """
+    seconds = timeframe_seconds(timeframe)
+    parameters: dict[str, object] = {
+        "symbols": list(symbols),
+        "start": _next_bucket(start, seconds),
+        "end": _next_bucket(end, seconds),
+    }
+    if seconds not in (1, 60):
+        parameters["seconds"] = seconds
+    return _frame(con, bars_sql(timeframe), parameters)
+
+
+def load_bounds(con: Connection, symbols: Sequence[str]) -> pl.DataFrame:
+    """Return symbol, first_ts, last_ts of the trades held; symbols without any are left out."""
+    return _frame(
+        con,
+        "select symbol, min(first_ts) as first_ts, max(last_ts) as last_ts from coverage "
+        "where symbol in (select unnest($symbols)) group by symbol order by symbol",
+        {"symbols": list(symbols)},
+    )
+
+
+def load_trades(
+    con: Connection, symbol: str, start: datetime, end: datetime, *, limit: int = 1_000_000
+) -> pl.DataFrame:
+    """Return the trades of [start, end) by (ts, agg_id), at most ``limit`` of them."""
+    return _frame(
+        con,
+        "select symbol, agg_id, ts, price, size, buyer_is_maker, source from trades "
+        "where ts >= $start and ts < $end and symbol = $symbol order by ts, agg_id limit $limit",
+        {"symbol": symbol, "start": start, "end": end, "limit": limit},
+    )
+
+
+def load_symbols(con: Connection) -> pl.DataFrame:
+    """Return the exchange's contracts as the worker last stored them; may be empty."""
+    return _frame(
+        con,
+        "select symbol, status, contract_type, base_asset, quote_asset, tick_size, step_size, "
+        "min_notional from symbols order by symbol",
+    )
+
+
+def load_stored_symbols(con: Connection) -> list[str]:
+    """Return the symbols that have trades, in order."""
+    rows = con.execute("select distinct symbol from coverage order by symbol").fetchall()
+    return [row[0] for row in rows]
+
+
+def load_watchlist(con: Connection) -> pl.DataFrame:
+    """Return symbol and added_at of what the worker is asked to follow."""
+    return _frame(con, "select symbol, added_at from watchlist order by added_at, symbol")
+
+
+def load_worker_status(con: Connection) -> WorkerStatus | None:
+    """Return the row that the worker keeps of itself, None where none ever ran."""
+    rows = con.execute(
+        "select pid, host, version, venue, state, started_at, updated_at, buffered_trades, "
+        "spilled_trades, flush_s, worst_flush_s, trades_per_s, connections, reconnects, rejected, "
+        "weight_used, note from worker_status"
+    ).fetchall()
+    return WorkerStatus(*rows[0]) if rows else None
+
+
+def load_symbol_status(con: Connection) -> pl.DataFrame:
+    """Return one row a watched symbol, with the fields of `SymbolStatus`."""
+    return _frame(
+        con,
+        "select symbol, state, last_price, last_trade_ts, lag_s, trades_per_s, trades_stored, "
+        "reconnects, open_gaps, missing_trades, note from symbol_status order by symbol",
+    )
+
+
+def load_gaps(
+    con: Connection, states: Sequence[str] = ("open",), *, limit: int = 500
+) -> pl.DataFrame:
+    """Return the gaps in the given states (open, filled, void, lost), newest first."""
+    return _frame(
+        con,
+        "select symbol, first_id, last_id, last_id - first_id + 1 as missing, state, opened_at, "
+        "closed_at, after_ts, before_ts from gaps where state in (select unnest($states)) "
+        "order by before_ts desc, symbol, first_id desc limit $limit",
+        {"states": list(states), "limit": limit},
+    )
+
+
+def load_coverage(con: Connection, symbol: str, start: datetime, end: datetime) -> CoverageSummary:
+    """Return how complete the symbol's trades are in [start, end), to the minute.
+
+    A gap counts whole as soon as the range touches it; void ids count as nothing missing.
+    """
+    rows = con.execute(
+        sql("range_coverage"), {"symbol": symbol, "start": start, "end": end}
+    ).fetchall()
+    held, missing, since, until = rows[0]
+    return CoverageSummary(symbol, held, missing, since, until)
+
+
+def load_versions(con: Connection) -> dict[str, int]:
+    """Return the version of every scope: a symbol, ``watchlist``, ``symbols``."""
+    return dict(con.execute("select scope, version from versions").fetchall())
+
+
+def load_table_counts(con: Connection) -> pl.DataFrame:
+    """Return table and rows of the tables that hold data."""
+    return _frame(con, sql("table_counts"))
+
+
+def _next_bucket(ts: datetime, seconds: int) -> datetime:
+    """Round up to a bar start, so that a half-open range cuts no bar in two."""
+    micros = (ts - _EPOCH) // timedelta(microseconds=1)
+    step = seconds * 1_000_000
+    return _EPOCH + timedelta(microseconds=-(-micros // step) * step)
+
+
+def _frame(
+    con: Connection, query: str, parameters: dict[str, object] | None = None
+) -> pl.DataFrame:
+    frame: pl.DataFrame = con.sql(query, params=parameters or {}).pl()
+    return frame.with_columns(pl.col(pl.Datetime("us")).dt.cast_time_unit("ms"))

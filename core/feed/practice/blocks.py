@@ -138,50 +138,54 @@ class BarBlock:
     def __len__(self) -> int:
         return len(self.open_ms)
 
+    def _row(self, row: int) -> Ints:
+        values: Ints = self.data[row]
+        return values
+
     @property
     def open(self) -> Ints:
         """First price, ticks."""
-        return self.data[OPEN]
+        return self._row(OPEN)
 
     @property
     def high(self) -> Ints:
         """Highest price, ticks."""
-        return self.data[HIGH]
+        return self._row(HIGH)
 
     @property
     def low(self) -> Ints:
         """Lowest price, ticks."""
-        return self.data[LOW]
+        return self._row(LOW)
 
     @property
     def close(self) -> Ints:
         """Last price, ticks."""
-        return self.data[CLOSE]
+        return self._row(CLOSE)
 
     @property
     def volume_steps(self) -> Ints:
         """Base volume, steps."""
-        return self.data[STEPS]
+        return self._row(STEPS)
 
     @property
     def quote(self) -> Ints:
         """Quote volume, ticks x steps."""
-        return self.data[QUOTE]
+        return self._row(QUOTE)
 
     @property
     def trades(self) -> Ints:
         """Number of aggregate trades."""
-        return self.data[TRADES]
+        return self._row(TRADES)
 
     @property
     def buy_steps(self) -> Ints:
         """Taker-buy base volume, steps."""
-        return self.data[BUY_STEPS]
+        return self._row(BUY_STEPS)
 
     @property
     def buy_quote(self) -> Ints:
         """Taker-buy quote volume, ticks x steps."""
-        return self.data[BUY_QUOTE]
+        return self._row(BUY_QUOTE)
 
 
 def bars_of(trades: TradeBlock, starts: Ints, previous_close: int) -> Ints:
@@ -214,7 +218,7 @@ def bars_of(trades: TradeBlock, starts: Ints, previous_close: int) -> Ints:
 def coarser_bars(fine: Ints, per_bar: int) -> Ints:
     """Bars of `per_bar` fine bars each (a whole multiple), from the fine bar matrix."""
     shaped = fine.reshape(9, -1, per_bar)
-    out = shaped.sum(axis=2)
+    out: Ints = shaped.sum(axis=2)
     traded = shaped[TRADES] > 0
     rows = np.arange(shaped.shape[1])
     # A bar without trades only repeats an older close, which must not touch high, low or open.

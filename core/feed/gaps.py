@@ -8,6 +8,7 @@ Times are UTC epoch milliseconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -93,7 +94,7 @@ def holes(intervals: Sequence[Interval]) -> list[Gap]:
     """Return the gaps between neighbours of a sorted, disjoint list of intervals."""
     return [
         Gap(left.last_id + 1, right.first_id - 1, left.last_ms, right.first_ms)
-        for left, right in zip(intervals, intervals[1:], strict=False)
+        for left, right in pairwise(intervals)
     ]
 
 

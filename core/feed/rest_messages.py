@@ -137,16 +137,18 @@ def _symbol_info(contract: _Contract) -> SymbolInfo:
         contract_type=contract.contractType,
         base_asset=contract.baseAsset,
         quote_asset=contract.quoteAsset,
-        tick_size=_step(filters["PRICE_FILTER"]["tickSize"]) if "PRICE_FILTER" in filters else 0.0,
-        step_size=_step(filters["LOT_SIZE"]["stepSize"]) if "LOT_SIZE" in filters else 0.0,
-        min_notional=_step(filters.get("MIN_NOTIONAL", {}).get("notional", "0")),
+        tick_size=_step(filters, "PRICE_FILTER", "tickSize"),
+        step_size=_step(filters, "LOT_SIZE", "stepSize"),
+        min_notional=_step(filters, "MIN_NOTIONAL", "notional"),
     )
 
 
-def _step(value: object) -> float:
+def _step(filters: dict[str, dict[str, Any]], name: str, field: str) -> float:
+    """Return a filter's value, 0 where the contract has no such filter."""
+    value = filters[name].get(field) if name in filters else 0
     step = float(value) if isinstance(value, str | int | float) else math.nan
     if not 0 <= step < math.inf:
-        raise ValueError(f"{value!r} is not a step")
+        raise ValueError(f"{name} has {field} {value!r}, which is no step")
     return step
 
 

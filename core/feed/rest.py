@@ -1,0 +1,220 @@
+"""The exchange's REST interface: one request, one answer or one error; retries are the caller's.
+
+GET /fapi/v1/time          weight 1
+GET /fapi/v1/exchangeInfo  weight 1
+GET /fapi/v1/aggTrades     weight 20, at most 1000 rows, times less than an hour apart
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import msgspec
+
+from core.errors import ConfigError, FeedError, FeedLost, RateLimited, Restricted
+from core.feed.addresses import is_loopback
+from core.feed.rest_messages import (
+    RestPage,
+    parse_exchange_info,
+    parse_practice_venue,
+    parse_rest_trades,
+    parse_server_time,
+)
+from core.feed.weights import WeightBudget, retry_at_ms, used_weight
+from core.models import SymbolInfo
+
+__all__ = ["PAGE_LIMIT", "TRADES_WEIGHT", "RestClient", "RestPage"]
+
+_log = logging.getLogger(__name__)
+
+TRADES_WEIGHT = 20
+PAGE_LIMIT = 1000
+LONGEST_SPAN_MS = 3_600_000
+_TOO_MANY_REQUESTS = -1003
+_CONNECTIONS = 8
+
+
+class RestClient:
+    """Asks the exchange within its weight budget; usable from one event loop.
+
+    ``share`` of ``weight_per_minute`` is spent at most. ``clock`` gives epoch seconds;
+    ``transport``, ``clock`` and ``sleep`` are replaced in tests.
+    """
+
+    def __init__(
+        self,
+        rest_url: str,
+        *,
+        weight_per_minute: int = 2400,
+        share: float = 0.8,
+        timeout_s: float = 10.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._url = rest_url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._sleep = sleep
+        self._budget = WeightBudget(int(weight_per_minute * share))
+        self._blocked: RateLimited | None = None
+        self._client = httpx.AsyncClient(
+            base_url=self._url,
+            timeout=timeout_s,
+            transport=transport,
+            trust_env=not is_loopback(self._url),
+            limits=httpx.Limits(max_connections=_CONNECTIONS),
+        )
+
+    @property
+    def weight_used(self) -> int:
+        """The weight that counts against this minute's limit now."""
+        return self._budget.used(self._clock())
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def fetch_time(self) -> int:
+        """Return the exchange's clock, epoch in milliseconds."""
+        return parse_server_time(await self._get("/fapi/v1/time", {}, weight=1))
+
+    async def fetch_exchange_info(self) -> list[SymbolInfo]:
+        """Return all contracts, tradable or not."""
+        return parse_exchange_info(await self._get("/fapi/v1/exchangeInfo", {}, weight=1))
+
+    async def fetch_identity(self) -> str | None:
+        """Return the venue that a practice exchange says it is, None for the real one."""
+        return parse_practice_venue(await self._get("/fapi/v1/exchangeInfo", {}, weight=1))
+
+    async def fetch_trades(self, symbol: str, *, from_id: int, limit: int = PAGE_LIMIT) -> RestPage:
+        """Return up to ``limit`` trades from the aggregate trade id ``from_id`` on."""
+        if from_id < 0:
+            raise ConfigError(f"from_id is {from_id}; trade ids start at 0")
+        return await self._trades(symbol, limit, {"fromId": from_id})
+
+    async def fetch_trades_between(
+        self, symbol: str, *, start_ms: int, end_ms: int, limit: int = PAGE_LIMIT
+    ) -> RestPage:
+        """Return the first ``limit`` trades from ``start_ms`` to ``end_ms``, both inclusive.
+
+        Raises ConfigError for a span of an hour or more, which the exchange refuses.
+        """
+        if not 0 <= end_ms - start_ms < LONGEST_SPAN_MS:
+            raise ConfigError(
+                f"The span from {start_ms} to {end_ms} is {end_ms - start_ms} ms; the exchange "
+                f"answers spans from 0 to {LONGEST_SPAN_MS - 1} ms, so ask hour by hour"
+            )
+        return await self._trades(symbol, limit, {"startTime": start_ms, "endTime": end_ms})
+
+    async def fetch_newest_trades(self, symbol: str, limit: int = PAGE_LIMIT) -> RestPage:
+        """Return the newest ``limit`` trades."""
+        return await self._trades(symbol, limit, {})
+
+    async def wait_for_weight(self, weight: int) -> None:
+        """Wait until ``weight`` fits into this minute's budget; nothing is set aside.
+
+        Raises RateLimited at once while the exchange has asked for a pause, and ConfigError for
+        a weight that never fits.
+        """
+        if weight > self._budget.limit:
+            raise ConfigError(
+                f"A request of weight {weight} never fits a budget of {self._budget.limit} a "
+                "minute; raise the weight per minute"
+            )
+        while True:
+            self._check_pause()
+            delay_s = self._budget.delay_s(weight, self._clock())
+            if delay_s <= 0:
+                return
+            await self._sleep(delay_s)
+
+    async def _trades(self, symbol: str, limit: int, params: dict[str, int]) -> RestPage:
+        if not 1 <= limit <= PAGE_LIMIT:
+            raise ConfigError(f"limit is {limit}; the exchange gives 1 to {PAGE_LIMIT} trades")
+        query: dict[str, str | int] = {"symbol": symbol.upper(), "limit": limit, **params}
+        body = await self._get("/fapi/v1/aggTrades", query, weight=TRADES_WEIGHT)
+        return parse_rest_trades(symbol, body)
+
+    async def _get(self, path: str, params: dict[str, str | int], *, weight: int) -> bytes:
+        await self.wait_for_weight(weight)
+        self._budget.reserve(weight, self._clock())
+        told: int | None = None
+        try:
+            response = await self._client.get(path, params=params)
+            told = used_weight(response.headers)
+        except httpx.TimeoutException as error:
+            raise FeedLost(
+                f"{self._url}{path} did not answer within {self._timeout_s:g} s; it is tried "
+                "again later"
+            ) from error
+        except httpx.HTTPError as error:
+            raise FeedLost(
+                f"{self._url}{path} cannot be reached: {error or type(error).__name__}. Check "
+                "the connection and --rest-url"
+            ) from error
+        finally:
+            self._budget.settle(weight, self._clock(), told)
+        return self._checked(path, response)
+
+    def _checked(self, path: str, response: httpx.Response) -> bytes:
+        """Return the body of a good answer; raise what a bad one means."""
+        status, body = response.status_code, response.content
+        code, text = _refusal(body)
+        if status in (418, 429) or code == _TOO_MANY_REQUESTS:
+            self._pause(path, response, text)
+        if status in (403, 451):
+            raise Restricted(
+                f"The exchange does not serve this location or address (HTTP {status} from "
+                f"{self._url}); run Perpduck from a place where Binance futures are available, "
+                "or with --practice"
+            )
+        if status >= 500:
+            raise FeedLost(f"{self._url}{path} answered HTTP {status}: {text}; try again later")
+        if status != 200 or code is not None:
+            shown = f"{code} {text}" if code is not None else f"HTTP {status} {text}"
+            raise FeedError(f"The exchange refused {response.request.url}: {shown}")
+        return body
+
+    def _pause(self, path: str, response: httpx.Response, text: str) -> None:
+        now_s = self._clock()
+        retry_ms = retry_at_ms(response.headers, text, now_s)
+        word = "has banned this address" if response.status_code == 418 else "asks for a pause"
+        pause_s = retry_ms / 1000 - now_s
+        error = RateLimited(
+            f"The exchange {word} (HTTP {response.status_code} for {path}: {text}); nothing is "
+            f"asked for {pause_s:.0f} s",
+            retry_at_ms=retry_ms,
+        )
+        if self._blocked is None or retry_ms > self._blocked.retry_at_ms:
+            self._blocked = error
+        _log.warning("%s", error)
+        raise error
+
+    def _check_pause(self) -> None:
+        if self._blocked is None:
+            return
+        if self._clock() * 1000 >= self._blocked.retry_at_ms:
+            self._blocked = None
+            return
+        raise RateLimited(str(self._blocked), retry_at_ms=self._blocked.retry_at_ms)
+
+
+def _refusal(body: bytes) -> tuple[int | None, str]:
+    """Return the code and message of an error body; no code and an excerpt for anything else."""
+    excerpt = body[:200].decode(errors="replace")
+    if len(body) > 4096 or not body.lstrip().startswith(b"{"):
+        return None, excerpt
+    try:
+        value: Any = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None, excerpt
+    code = value.get("code")
+    if not isinstance(code, int) or "msg" not in value:
+        return None, excerpt
+    return code, str(value["msg"])[:300]

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from core.errors import DataError
+from core.feed.gaps import Gap
 from core.models import CoverageSummary, WorkerStatus
 from core.sql import sql
 from core.store import Connection
@@ -139,6 +140,20 @@ def load_gaps(
         "order by before_ts desc, symbol, first_id desc limit $limit",
         {"states": list(states), "limit": limit},
     )
+
+
+def load_open_gaps(con: Connection, *, limit: int = 2000) -> dict[str, list[Gap]]:
+    """Return the newest open gaps by symbol, as the worker fills them."""
+    found: dict[str, list[Gap]] = {}
+    for symbol, *numbers in con.execute(sql("open_gaps"), {"limit": limit}).fetchall():
+        found.setdefault(symbol, []).append(Gap(*numbers))
+    return found
+
+
+def load_last_ids(con: Connection) -> dict[str, int]:
+    """Return the highest id held of every symbol."""
+    rows = con.execute("select symbol, max(last_id) from coverage group by symbol").fetchall()
+    return dict(rows)
 
 
 def load_coverage(con: Connection, symbol: str, start: datetime, end: datetime) -> CoverageSummary:

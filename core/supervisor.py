@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
@@ -129,7 +130,7 @@ def start_worker(settings: Settings, *, practice: bool, symbols: Sequence[str] =
 _children: list[subprocess.Popen[bytes]] = []
 
 
-def _detached() -> dict[str, object]:
+def _detached() -> dict[str, Any]:
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
         return {"creationflags": flags}

@@ -179,9 +179,7 @@ def _write_ledgers(
         dropped += [(symbol, interval) for interval in before - after]
         added += [(symbol, interval) for interval in after - before]
         ledgers[symbol].intervals = new
-        if len(new) > 1 and (len(before) != len(after) or len(before - after) > 1):
-            structure.add(symbol)
-        elif len(new) > 1 and old[:-1] != new[:-1]:
+        if gaps.holes(old) != gaps.holes(new):
             structure.add(symbol)
     _replace_coverage(con, dropped, added)
     for symbol in sorted(structure):

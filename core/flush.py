@@ -1,0 +1,65 @@
+"""One flush: everything that the worker writes at a time, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from core import queries
+from core.commands import (
+    take_stop_request,
+    write_symbols,
+    write_watchlist,
+    write_worker_status,
+)
+from core.feed.gaps import Gap
+from core.models import FlushResult, SymbolInfo, SymbolStatus, WorkerStatus
+from core.store import Store
+from core.trade_writer import Missing, write_trades
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be written."""
+
+    trades: pl.DataFrame
+    missing: Sequence[Missing]
+    status: WorkerStatus
+    symbol_rows: Sequence[SymbolStatus]
+    contracts: Sequence[SymbolInfo] = ()
+    watch: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the file says after the write."""
+
+    result: FlushResult
+    watchlist: list[str]
+    open_gaps: dict[str, list[Gap]] = field(default_factory=dict)
+    stop_requested: bool = False
+    last_ids: dict[str, int] = field(default_factory=dict)
+
+
+def flush(store: Store, work: Work, *, now_ms: int, started_at: datetime, wait_s: float) -> Outcome:
+    """Write, read back what the worker follows, and commit.
+
+    Raises StoreBusy, StoreFull and the other StoreErrors; then nothing was written.
+    """
+    with store.write(wait_s=wait_s) as con:
+        if work.contracts:
+            write_symbols(con, work.contracts)
+        if work.watch:
+            write_watchlist(con, work.watch)
+        result = write_trades(con, work.trades, now_ms=now_ms, missing=work.missing)
+        write_worker_status(con, work.status, work.symbol_rows)
+        return Outcome(
+            result=result,
+            watchlist=queries.load_watchlist(con)["symbol"].to_list(),
+            open_gaps=queries.load_open_gaps(con),
+            stop_requested=take_stop_request(con, started_at),
+            last_ids=queries.load_last_ids(con),
+        )

@@ -1,0 +1,136 @@
+"""What the bars on the screen amount to: last, high, low, mean, volatility, volume."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+SECONDS_PER_YEAR = 365 * 86_400
+# Below this many returns a standard deviation says more about luck than about the market.
+MIN_RETURNS = 20
+
+_NO_BARS = "no bars in the visible range"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One symbol over one range: prices in quote units, sizes in base units, shares bare.
+
+    ``mean`` is the volume-weighted average price where volume is known, else the mean of the
+    closes; ``mean_kind`` says which. ``volatility`` is annualised over 365 days. A value that
+    is not known is None, and ``reasons`` says why by the field's name.
+    """
+
+    last: float | None
+    change_abs: float | None
+    change_pct: float | None
+    high: float | None
+    low: float | None
+    mean: float | None
+    mean_kind: str
+    volatility: float | None
+    volume: float | None
+    quote_volume: float | None
+    trades: int | None
+    taker_buy_share: float | None
+    bars: int
+    returns: int
+    reasons: dict[str, str]
+
+    def reason(self, field: str) -> str | None:
+        """Return why the field is not known, None where it is."""
+        return self.reasons.get(field)
+
+
+def summary(bars: pl.DataFrame, timeframe_s: int) -> Summary:
+    """Return the summary of one symbol's bars, ordered by ``ts`` (bar start, UTC).
+
+    The change is the last close against the first open. The frame needs ``ts open high low
+    close volume quote_volume trades taker_buy_volume``.
+    """
+    if bars.is_empty():
+        return _unknown()
+    first_open, last = float(bars["open"][0]), float(bars["close"][-1])
+    reasons: dict[str, str] = {}
+    mean, mean_kind = _mean(bars)
+    volatility, returns = _volatility(bars, timeframe_s, reasons)
+    volume = _total(bars, "volume")
+    bought = _total(bars, "taker_buy_volume")
+    if volume <= 0:
+        reasons["taker_buy_share"] = "no volume in the visible range"
+    if first_open == 0:
+        reasons["change_pct"] = "the first price is zero"
+    return Summary(
+        last=last,
+        change_abs=last - first_open,
+        change_pct=100.0 * (last / first_open - 1.0) if first_open else None,
+        high=float(bars.select(pl.col("high").max()).item()),
+        low=float(bars.select(pl.col("low").min()).item()),
+        mean=mean,
+        mean_kind=mean_kind,
+        volatility=volatility,
+        volume=volume,
+        quote_volume=_total(bars, "quote_volume"),
+        trades=int(_total(bars, "trades")),
+        taker_buy_share=bought / volume if volume > 0 else None,
+        bars=bars.height,
+        returns=returns,
+        reasons=reasons,
+    )
+
+
+def adjacent_log_returns(bars: pl.DataFrame, timeframe_s: int) -> NDArray[np.float64]:
+    """Return log(close / previous close) over neighbouring bars only.
+
+    A return that spans a missing bar covers a longer time, so it is left out.
+    """
+    if bars.height < 2:
+        return np.empty(0)
+    step = np.diff(bars["ts"].cast(pl.Datetime("ms")).to_physical().to_numpy())
+    close = bars["close"].cast(pl.Float64).to_numpy()
+    usable = (step == timeframe_s * 1000) & (close[1:] > 0) & (close[:-1] > 0)
+    returns: NDArray[np.float64] = np.log(close[1:][usable] / close[:-1][usable])
+    return returns
+
+
+def _volatility(
+    bars: pl.DataFrame, timeframe_s: int, reasons: dict[str, str]
+) -> tuple[float | None, int]:
+    """Return sd(log returns, ddof = 1) · √(seconds a year / seconds a bar) and their number."""
+    returns = adjacent_log_returns(bars, timeframe_s)
+    if returns.size < MIN_RETURNS:
+        reasons["volatility"] = (
+            f"{returns.size} returns between neighbouring bars; {MIN_RETURNS} are needed"
+        )
+        return None, int(returns.size)
+    deviation = float(np.std(returns, ddof=1))
+    return deviation * math.sqrt(SECONDS_PER_YEAR / timeframe_s), int(returns.size)
+
+
+def _mean(bars: pl.DataFrame) -> tuple[float, str]:
+    volume, quote = _total(bars, "volume"), _total(bars, "quote_volume")
+    if volume > 0 and quote > 0:
+        return quote / volume, "VWAP"
+    return float(bars["close"].cast(pl.Float64).to_numpy().mean()), "mean of closes"
+
+
+def _total(bars: pl.DataFrame, name: str) -> float:
+    return float(bars[name].cast(pl.Float64).to_numpy().sum())
+
+
+def _unknown() -> Summary:
+    fields = (
+        "last change_abs change_pct high low mean volatility volume quote_volume trades "
+        "taker_buy_share"
+    ).split()
+    return Summary(
+        **dict.fromkeys(fields),
+        mean_kind="VWAP",
+        bars=0,
+        returns=0,
+        reasons=dict.fromkeys(fields, _NO_BARS),
+    )

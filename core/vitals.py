@@ -1,0 +1,173 @@
+"""What the worker knows of itself and of its symbols, for the status rows. Pure bookkeeping."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+
+import polars as pl
+
+from core.feed.gaps import Gap
+from core.models import SymbolStatus, WorkerStatus
+
+# The rate shown is an exponential mean over about this many seconds.
+RATE_S = 5.0
+
+
+@dataclass(slots=True)
+class _SymbolVitals:
+    last_id: int = -1
+    last_price: float | None = None
+    last_trade_ts: datetime | None = None
+    event_ms: int | None = None
+    received_ms: int = 0
+    pending: int = 0
+    rate: float = 0.0
+    stored: int = 0
+
+
+class Vitals:
+    """Counts and last values, fed by the worker; rows for the file come out.
+
+    ``now_ms`` is the local clock in epoch milliseconds; `offset_ms` is what the exchange's
+    clock is ahead of it.
+    """
+
+    def __init__(self, venue: str, started_at: datetime, now_ms: Callable[[], int]) -> None:
+        self._venue = venue
+        self._started_at = started_at
+        self._now_ms = now_ms
+        self._symbols: dict[str, _SymbolVitals] = {}
+        self._rated_ms = now_ms()
+        self.offset_ms = 0
+        self.rejected: Counter[str] = Counter()
+        self.flush_s = 0.0
+        self.worst_flush_s = 0.0
+        self.reconnects = 0
+        self.connections = 0
+        self.weight_used = 0
+
+    def received(self, trades: pl.DataFrame, event_ms: Mapping[str, int]) -> None:
+        """Take note of trades that came from the socket."""
+        now_ms = self._now_ms()
+        for symbol, newest in event_ms.items():
+            known = self._symbols.setdefault(symbol, _SymbolVitals())
+            known.event_ms, known.received_ms = newest, now_ms
+        last = trades.group_by("symbol").agg(
+            pl.len(), pl.col("agg_id", "price", "ts").sort_by("agg_id").last()
+        )
+        for symbol, count, agg_id, price, ts in last.iter_rows():
+            known = self._symbols.setdefault(symbol, _SymbolVitals())
+            known.pending += count
+            if agg_id > known.last_id:
+                known.last_id, known.last_price, known.last_trade_ts = agg_id, price, ts
+
+    def stored(self, counts: Mapping[str, int]) -> None:
+        """Take note of trades that a transaction stored."""
+        for symbol, count in counts.items():
+            self._symbols.setdefault(symbol, _SymbolVitals()).stored += count
+
+    def flushed(self, seconds: float) -> None:
+        """Take note of how long a write took."""
+        self.flush_s = seconds
+        self.worst_flush_s = max(self.worst_flush_s, seconds)
+
+    def last_id(self, symbol: str) -> int:
+        """Return the highest id seen of a symbol, -1 where none was."""
+        known = self._symbols.get(symbol)
+        return known.last_id if known else -1
+
+    def quiet_s(self, symbol: str) -> float:
+        """Return the seconds since a frame with the symbol's trades came."""
+        known = self._symbols.get(symbol)
+        if known is None or not known.received_ms:
+            return float("inf")
+        return (self._now_ms() - known.received_ms) / 1000
+
+    def exchange_ms(self) -> int:
+        """Return the exchange's clock in epoch milliseconds, as far as it is known."""
+        return self._now_ms() + self.offset_ms
+
+    def lag_s(self, symbol: str) -> float | None:
+        """Return how old the newest event was when it arrived, None before the first."""
+        known = self._symbols.get(symbol)
+        if known is None or known.event_ms is None:
+            return None
+        return max(0.0, (known.received_ms + self.offset_ms - known.event_ms) / 1000)
+
+    def worker_row(
+        self, *, state: str, now: datetime, buffered: int, spilled: int, note: str
+    ) -> WorkerStatus:
+        """Return the worker's own row; also brings the rates up to date."""
+        self._rate()
+        return WorkerStatus(
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            version=program_version(),
+            venue=self._venue,
+            state=state,
+            started_at=self._started_at,
+            updated_at=now,
+            buffered_trades=buffered,
+            spilled_trades=spilled,
+            flush_s=round(self.flush_s, 4),
+            worst_flush_s=round(self.worst_flush_s, 4),
+            trades_per_s=round(sum(known.rate for known in self._symbols.values()), 2),
+            connections=self.connections,
+            reconnects=self.reconnects,
+            rejected=sum(self.rejected.values()),
+            weight_used=self.weight_used,
+            note=note,
+        )
+
+    def symbol_rows(
+        self, watched: Iterable[str], gaps: Mapping[str, list[Gap]], notes: Mapping[str, str]
+    ) -> list[SymbolStatus]:
+        """Return one row a watched symbol."""
+        rows = []
+        for symbol in watched:
+            known = self._symbols.setdefault(symbol, _SymbolVitals())
+            holes = gaps.get(symbol, [])
+            note = notes.get(symbol, "")
+            state = "refused" if note else ("live" if known.event_ms is not None else "waiting")
+            lag_s = self.lag_s(symbol)
+            rows.append(
+                SymbolStatus(
+                    symbol=symbol,
+                    state=state,
+                    last_price=known.last_price,
+                    last_trade_ts=known.last_trade_ts,
+                    lag_s=None if lag_s is None else round(lag_s, 3),
+                    trades_per_s=round(known.rate, 2),
+                    trades_stored=known.stored,
+                    reconnects=self.reconnects,
+                    open_gaps=len(holes),
+                    missing_trades=sum(gap.missing for gap in holes),
+                    note=note,
+                )
+            )
+        return rows
+
+    def _rate(self) -> None:
+        now_ms = self._now_ms()
+        passed_s = (now_ms - self._rated_ms) / 1000
+        if passed_s < 0.2:
+            return
+        self._rated_ms = now_ms
+        weight = min(1.0, passed_s / RATE_S)
+        for known in self._symbols.values():
+            known.rate += weight * (known.pending / passed_s - known.rate)
+            known.pending = 0
+
+
+def program_version() -> str:
+    """Return Perpduck's version, as installed."""
+    try:
+        return version("perpduck")
+    except PackageNotFoundError:
+        return "not installed"

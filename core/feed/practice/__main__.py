@@ -98,6 +98,12 @@ async def _serve(exchange: PracticeExchange, exit_with_parent: bool) -> None:
             }
         )
         await stopped.wait()
+    if exchange.reports:
+        sending = exchange.reports
+        seconds = sum(report.seconds for report in sending)
+        busy = sum(report.seconds * report.cpu_share for report in sending)
+        frames = sum(report.frames for report in sending)
+        _print_line({"event": "exit", **asdict(SendReport(frames, seconds, busy / seconds))})
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:

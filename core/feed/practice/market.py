@@ -162,6 +162,14 @@ class Market:
         ticks = mid[second] + (mid[second + 1] - mid[second]) * (ms / 1000.0)
         return float(ticks) * SYMBOLS[symbol].tick_size
 
+    def settlement_price(self, symbol: str, settlement_ms: int) -> float:
+        """The price that funding settles at: the index at a whole second.
+
+        Only the price path of that day is made, not its trades: funding asks for years of days.
+        """
+        day, in_day = divmod(settlement_ms - EPOCH_MS, DAY_MS)
+        return math.exp(self._paths.log_price(symbol, day)[in_day // 1_000])
+
     def mark_price(self, symbol: str, t_ms: int) -> float:
         """The mark price at a time: the index and a premium of a few basis points."""
         phase = (philox(self.seed, "premium", symbol, 0).random_raw() >> 11) / 2.0**53

@@ -183,17 +183,13 @@ class RestApi:
         now = self._view.now_ms()
         end = now if end is None else min(end, now)
         specs = [_symbol(query)] if query.get("symbol") else list(SYMBOLS.values())
-        rows = []
+        due: list[tuple[int, SymbolSpec]] = []
         for spec in specs:
-            if spec is None:
-                continue
-            step = spec.funding_hours * HOUR_MS
-            newest = end // step
-            first = newest - limit + 1 if start is None else -(-max(start, EPOCH_MS) // step)
-            stop = min(newest, first + limit - 1)
-            rows += [self._funding_row(spec, k * step) for k in range(first, stop + 1)]
-        rows.sort(key=lambda row: row["fundingTime"])
-        return rows[:limit] if start is not None else rows[-limit:]
+            if spec is not None:
+                due += [(at, spec) for at in _settlements(spec, start, end, limit)]
+        due.sort(key=lambda one: one[0])
+        chosen = due[:limit] if start is not None else due[-limit:]
+        return [self._funding_row(spec, at) for at, spec in chosen]
 
     def _funding_row(self, spec: SymbolSpec, at_ms: int) -> dict[str, Any]:
         market = self._view.market
@@ -201,7 +197,7 @@ class RestApi:
             "symbol": spec.wire,
             "fundingTime": at_ms,
             "fundingRate": f"{market.funding_rate(spec.symbol, at_ms):.8f}",
-            "markPrice": f"{market.mark_price(spec.symbol, at_ms):.8f}",
+            "markPrice": f"{market.settlement_price(spec.symbol, at_ms):.8f}",
         }
 
     def _premium_index(self, query: Query) -> Any:
@@ -226,6 +222,14 @@ def mark_price_update(market: Market, spec: SymbolSpec, at_ms: int) -> dict[str,
         market.funding_rate(spec.symbol, due),
         due,
     )
+
+
+def _settlements(spec: SymbolSpec, start: int | None, end: int, limit: int) -> range:
+    """The first `limit` settlement times from `start` on, or the last ones up to `end`."""
+    step = spec.funding_hours * HOUR_MS
+    newest = end // step
+    first = newest - limit + 1 if start is None else -(-max(start, EPOCH_MS) // step)
+    return range(first * step, min(newest, first + limit - 1) * step + 1, step)
 
 
 def _premium_row(market: Market, spec: SymbolSpec, now_ms: int) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Delivery:
     def deliver(self, moment: Moment) -> None:
         """Write each connection its trades of a moment, in one piece."""
         for connection, session in list(self.sessions.items()):
-            if session.trade_symbols and connection.state is State.OPEN:
+            if session.trade_symbols and _writable(connection):
                 frames = moment.frames(session.trade_symbols, session.route.combined)
                 if frames and not self._silent(session):
                     self._write_trades(connection, session, frames)
@@ -108,23 +108,26 @@ class Delivery:
     async def _send_once(
         self, connection: ServerConnection, session: Session, whole: Preload
     ) -> bool:
-        wall, cpu = time.monotonic(), time.process_time()
-        for piece in whole.slices:
-            while self._silent(session):
-                await asyncio.sleep(_POLL_S)
-            if connection.state is not State.OPEN or connection.transport.is_closing():
-                return False
-            connection.transport.write(piece.data)
-            session.frames += piece.frames
-            self.sent += piece.frames
-            self.sent_ms = max(self.sent_ms, piece.last_ms)
-            await connection.drain()
-        seconds = max(time.monotonic() - wall, 1e-9)
-        share = (time.process_time() - cpu) / seconds
-        self.reports.append(SendReport(whole.frames, seconds, share))
-        if self.on_report is not None:
-            self.on_report(self.reports[-1])
-        return True
+        """Send all slices; false when the connection ended before.  Reports either way."""
+        wall, cpu, before = time.monotonic(), time.process_time(), session.frames
+        try:
+            for piece in whole.slices:
+                while self._silent(session):
+                    await asyncio.sleep(_POLL_S)
+                if not _writable(connection):
+                    return False
+                connection.transport.write(piece.data)
+                session.frames += piece.frames
+                self.sent += piece.frames
+                self.sent_ms = max(self.sent_ms, piece.last_ms)
+                await connection.drain()
+            return True
+        finally:
+            seconds = max(time.monotonic() - wall, 1e-9)
+            share = (time.process_time() - cpu) / seconds
+            self.reports.append(SendReport(session.frames - before, seconds, share))
+            if self.on_report is not None:
+                self.on_report(self.reports[-1])
 
     def _write_trades(
         self, connection: ServerConnection, session: Session, frames: list[bytes]
@@ -149,9 +152,13 @@ class Delivery:
 
     def _write(self, connection: ServerConnection, data: bytes) -> None:
         transport = connection.transport
-        if not data or connection.state is not State.OPEN or transport.is_closing():
+        if not data or not _writable(connection):
             return
         transport.write(data)
         if transport.get_write_buffer_size() > self._max_buffer:
             log.warning("a client left %d bytes unread: disconnected", self._max_buffer)
             transport.abort()
+
+
+def _writable(connection: ServerConnection) -> bool:
+    return connection.state is State.OPEN and not connection.transport.is_closing()

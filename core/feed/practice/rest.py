@@ -3,8 +3,7 @@
 Pure of sockets: `RestApi.answer(path, query)` gives status, headers and body.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,7 +11,17 @@ from core.feed.practice.faults import Faults
 from core.feed.practice.limits import Refusal, WeightLimiter
 from core.feed.practice.listing import exchange_info
 from core.feed.practice.market import DAY_MS, EPOCH_MS, HOUR_MS, MINUTE_MS, Market
-from core.feed.practice.symbols import LISTED_ONLY, SYMBOLS, SymbolSpec
+from core.feed.practice.parameters import (
+    ApiError,
+    Query,
+    check_times,
+    integer,
+    limit_of,
+    missing,
+    symbol_of,
+    weight,
+)
+from core.feed.practice.symbols import SYMBOLS, SymbolSpec
 from core.feed.practice.wire import agg_trade_rows, json_bytes, kline_rows, mark_price_payload
 
 INTERVALS_MS: dict[str, int] = {
@@ -21,8 +30,6 @@ INTERVALS_MS: dict[str, int] = {
     "1d": DAY_MS,
 }
 _PREFIX = "/fapi/v1/"
-_BY_WIRE = {spec.wire: spec for spec in SYMBOLS.values()}
-_LISTED = {listed.wire for listed in LISTED_ONLY}
 
 
 class View(Protocol):
@@ -44,17 +51,6 @@ class Answer:
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
-
-
-class ApiError(Exception):
-    """An error answer of the exchange: HTTP status, code and message."""
-
-    def __init__(self, code: int, text: str, status: int = 400) -> None:
-        super().__init__(text)
-        self.code, self.text, self.status = code, text, status
-
-
-Query = Mapping[str, str]
 
 
 class RestApi:
@@ -86,7 +82,7 @@ class RestApi:
         if call is None:
             return Answer(404, b"<html><body><h2>404 Not found</h2></body></html>")
         name = path.removeprefix(_PREFIX)
-        refused = self._limiter.charge(_weight(name, query), funding=name == "fundingRate")
+        refused = self._limiter.charge(weight(name, query), funding=name == "fundingRate")
         if refused is not None:
             return self._refused(refused)
         try:
@@ -120,12 +116,12 @@ class RestApi:
         return exchange_info(self._view.now_ms(), self._limiter.settings.weight_per_minute)
 
     def _agg_trades(self, query: Query) -> Any:
-        spec = _symbol(query)
-        limit = _limit(query, 500, 1_000)
-        from_id, start, end = (_integer(query, k) for k in ("fromId", "startTime", "endTime"))
+        spec = symbol_of(query)
+        limit = limit_of(query, 500, 1_000)
+        from_id, start, end = (integer(query, k) for k in ("fromId", "startTime", "endTime"))
         if from_id is not None and (start is not None or end is not None):
             raise ApiError(-1128, "Combination of optional parameters invalid.")
-        _check_times(start, end)
+        check_times(start, end)
         if start is not None and end is not None and end - start >= HOUR_MS:
             text = "Lookup interval is too big. More than 1 hours between startTime and endTime."
             raise ApiError(-1127, text)
@@ -153,15 +149,15 @@ class RestApi:
         return first, min(newest, first + limit - 1)
 
     def _klines(self, query: Query) -> Any:
-        spec = _symbol(query)
+        spec = symbol_of(query)
         interval = INTERVALS_MS.get(query.get("interval", ""))
         if not query.get("interval"):
-            raise _missing("interval")
+            raise missing("interval")
         if interval is None:
             raise ApiError(-1120, "Invalid interval.")
-        limit = _limit(query, 500, 1_500)
-        start, end = _integer(query, "startTime"), _integer(query, "endTime")
-        _check_times(start, end)
+        limit = limit_of(query, 500, 1_500)
+        start, end = integer(query, "startTime"), integer(query, "endTime")
+        check_times(start, end)
         if spec is None:
             return []
         until = self._view.now_ms() + 1
@@ -178,11 +174,11 @@ class RestApi:
         return kline_rows(self._view.market.klines(spec.symbol, interval, begin, stop, until))
 
     def _funding_rate(self, query: Query) -> Any:
-        limit = _limit(query, 100, 1_000)
-        start, end = _integer(query, "startTime"), _integer(query, "endTime")
+        limit = limit_of(query, 100, 1_000)
+        start, end = integer(query, "startTime"), integer(query, "endTime")
         now = self._view.now_ms()
         end = now if end is None else min(end, now)
-        specs = [_symbol(query)] if query.get("symbol") else list(SYMBOLS.values())
+        specs = [symbol_of(query)] if query.get("symbol") else list(SYMBOLS.values())
         due: list[tuple[int, SymbolSpec]] = []
         for spec in specs:
             if spec is not None:
@@ -204,7 +200,7 @@ class RestApi:
         now = self._view.now_ms()
         if not query.get("symbol"):
             return [_premium_row(self._view.market, s, now) for s in SYMBOLS.values()]
-        spec = _symbol(query)
+        spec = symbol_of(query)
         if spec is None:
             raise ApiError(-1121, "Invalid symbol.")
         return _premium_row(self._view.market, spec, now)
@@ -244,58 +240,3 @@ def _premium_row(market: Market, spec: SymbolSpec, now_ms: int) -> dict[str, Any
         "nextFundingTime": update["T"],
         "time": update["E"],
     }
-
-
-def _weight(name: str, query: Query) -> int:
-    if name == "aggTrades":
-        return 20
-    if name == "premiumIndex":
-        return 1 if query.get("symbol") else 10
-    if name == "fundingRate":
-        return 0  # has a limit of its own
-    if name != "klines":
-        return 1
-    text = query.get("limit", "500")
-    rows = int(text) if text.isascii() and text.isdigit() else 500
-    return 1 if rows < 100 else 2 if rows < 500 else 5 if rows <= 1_000 else 10
-
-
-def _symbol(query: Query) -> SymbolSpec | None:
-    """The symbol asked for; None where it is listed but has no trades."""
-    wire = query.get("symbol", "")
-    if not wire:
-        raise _missing("symbol")
-    if wire not in _BY_WIRE and wire not in _LISTED:
-        raise ApiError(-1121, "Invalid symbol.")
-    return _BY_WIRE.get(wire)
-
-
-def _missing(name: str) -> ApiError:
-    text = f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed."
-    return ApiError(-1102, text)
-
-
-def _integer(query: Query, name: str) -> int | None:
-    text = query.get(name)
-    if text is None:
-        return None
-    if not re.fullmatch("[0-9]{1,20}", text):
-        raise ApiError(
-            -1100,
-            f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'.",
-        )
-    return int(text)
-
-
-def _check_times(start: int | None, end: int | None) -> None:
-    if start is not None and end is not None and end < start:
-        raise ApiError(-1128, "Combination of optional parameters invalid.")
-
-
-def _limit(query: Query, default: int, most: int) -> int:
-    limit = _integer(query, "limit")
-    if limit is None:
-        return default
-    if not 1 <= limit <= most:
-        raise ApiError(-1130, "Data sent for parameter 'limit' is not valid.")
-    return limit

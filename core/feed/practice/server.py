@@ -31,6 +31,8 @@ from core.feed.practice.wire import json_bytes
 
 log = logging.getLogger(__name__)
 
+_LONGEST_GAP_MS = 10_000  # of the wall clock, between two ticks
+
 
 @dataclass
 class PracticeExchange:
@@ -256,6 +258,9 @@ class PracticeExchange:
             if self._preload is not None:
                 if now_s > last_s:
                     self._delivery.beat(now_ms, 3_000 if now_s // 3 > last_s // 3 else 1_000)
+            elif now_ms - last_ms > _LONGEST_GAP_MS * (self.speed or 1.0):
+                # The machine slept: as with the real exchange, nothing is replayed.
+                self.drop_all()
             elif now_ms > last_ms:
                 self._delivery.deliver(Moment(self.market, last_ms + 1, now_ms + 1))
                 if now_ms // 1_000 > last_ms // 1_000:

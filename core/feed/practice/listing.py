@@ -10,8 +10,12 @@ _ONBOARD_MS = 1_577_836_800_000
 _ORDER_TYPES = ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"]
 
 
-def exchange_info(now_ms: int, weight_limit: int) -> dict[str, Any]:
-    """The whole answer: trading perpetuals first, then what is only listed."""
+def exchange_info(now_ms: int, weight_limit: int, venue: str) -> dict[str, Any]:
+    """The whole answer: trading perpetuals first, then what is only listed.
+
+    `practice` is the one field that the real exchange has not: it says whose ids these are, so
+    that a file of one venue is never fed from another.
+    """
     perpetuals = [
         _row(
             ListedOnly(s.wire, s.wire, "PERPETUAL", "TRADING", s.tick, s.step),
@@ -32,6 +36,7 @@ def exchange_info(now_ms: int, weight_limit: int) -> dict[str, Any]:
             }
         ],
         "exchangeFilters": [],
+        "practice": {"venue": venue},
         "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
         "symbols": perpetuals + [_row(listed, 5) for listed in LISTED_ONLY],
     }

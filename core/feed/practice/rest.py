@@ -113,7 +113,8 @@ class RestApi:
         return Answer(status, json_bytes({"code": code, "msg": text}), self._weight_header())
 
     def _exchange_info(self, query: Query) -> Any:
-        return exchange_info(self._view.now_ms(), self._limiter.settings.weight_per_minute)
+        limit = self._limiter.settings.weight_per_minute
+        return exchange_info(self._view.now_ms(), limit, self._view.market.identity)
 
     def _agg_trades(self, query: Query) -> Any:
         spec = symbol_of(query)

@@ -203,6 +203,37 @@ def test_restart_continues_the_ids_and_rest_knows_what_was_missed() -> None:
     assert missed.agg_id.tolist() == list(range(first, end + 1))
 
 
+def test_midnight_is_an_ordinary_moment() -> None:
+    async def run() -> None:
+        async with PracticeExchange(rate=600, speed=20, start_ms=START - 8_000) as ex:
+            async with connect(f"{ex.ws_url}/market/stream?streams=ethusdt@aggTrade") as ws:
+                seen = await trades(ws, 100)
+                while seen[-1]["T"] < START + 3_000:
+                    seen += await trades(ws, 100)
+        assert seen[0]["T"] < START
+        assert [t["a"] for t in seen] == list(range(seen[0]["a"], seen[0]["a"] + len(seen)))
+
+    asyncio.run(run())
+
+
+def test_after_the_machine_slept_connections_are_gone_and_nothing_is_replayed() -> None:
+    async def run() -> None:
+        async with PracticeExchange(rate=600) as ex:
+            async with connect(f"{ex.ws_url}/market/ws/btcusdt@aggTrade") as ws:
+                await trades(ws, 1)
+                awake = ex.now_ms
+                ex.now_ms = lambda: awake() + 3_600_000  # type: ignore[method-assign]
+                async with asyncio.timeout(3):
+                    await ws.wait_closed()
+            sent = ex.sent
+            async with connect(f"{ex.ws_url}/market/ws/btcusdt@aggTrade") as ws:
+                first = (await trades(ws, 1))[0]
+            assert first["T"] > awake() + 3_590_000
+            assert ex.sent - sent < 3_000
+
+    asyncio.run(run())
+
+
 def test_full_speed_sends_exactly_the_preload() -> None:
     async def run() -> None:
         options = {"rate": 500, "speed": None, "start_ms": START, "preload_trades": 5_000}

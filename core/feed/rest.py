@@ -24,6 +24,7 @@ from core.feed.rest_messages import (
     parse_practice_venue,
     parse_rest_trades,
     parse_server_time,
+    parse_weight_limit,
 )
 from core.feed.weights import WeightBudget, retry_at_ms, used_weight
 from core.models import SymbolInfo
@@ -42,8 +43,8 @@ _CONNECTIONS = 8
 class RestClient:
     """Asks the exchange within its weight budget; usable from one event loop.
 
-    ``share`` of ``weight_per_minute`` is spent at most. ``clock`` gives epoch seconds;
-    ``transport``, ``clock`` and ``sleep`` are replaced in tests.
+    ``share`` of ``weight_per_minute``, or of what the exchange says itself, is spent at most.
+    ``clock`` gives epoch seconds; ``transport``, ``clock`` and ``sleep`` are replaced in tests.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class RestClient:
         self._timeout_s = timeout_s
         self._clock = clock
         self._sleep = sleep
+        self._share = share
         self._budget = WeightBudget(int(weight_per_minute * share))
         self._blocked: RateLimited | None = None
         self._client = httpx.AsyncClient(
@@ -85,8 +87,11 @@ class RestClient:
         return parse_server_time(await self._get("/fapi/v1/time", {}, weight=1))
 
     async def fetch_exchange_info(self) -> list[SymbolInfo]:
-        """Return all contracts, tradable or not."""
-        return parse_exchange_info(await self._get("/fapi/v1/exchangeInfo", {}, weight=1))
+        """Return all contracts, tradable or not; the weight limit told with them is taken up."""
+        body = await self._get("/fapi/v1/exchangeInfo", {}, weight=1)
+        if (limit := parse_weight_limit(body)) is not None:
+            self._budget.limit = int(limit * self._share)
+        return parse_exchange_info(body)
 
     async def fetch_identity(self) -> str | None:
         """Return the venue that a practice exchange says it is, None for the real one."""

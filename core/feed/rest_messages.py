@@ -106,6 +106,13 @@ class _Contract(msgspec.Struct):
     filters: list[dict[str, Any]] = []
 
 
+class _RateLimit(msgspec.Struct):
+    rateLimitType: str
+    interval: str
+    intervalNum: int
+    limit: int
+
+
 def parse_exchange_info(body: bytes) -> list[SymbolInfo]:
     """Parse the contracts of /fapi/v1/exchangeInfo, tradable or not.
 
@@ -165,6 +172,23 @@ def parse_practice_venue(body: bytes) -> str | None:
     practice = _member(body, "practice")
     venue = practice.get("venue") if isinstance(practice, dict) else None
     return venue if isinstance(venue, str) and venue else None
+
+
+def parse_weight_limit(body: bytes) -> int | None:
+    """Return the request weight a minute that exchangeInfo allows, None where it does not say."""
+    limits = _member(body, "rateLimits")
+    for limit in limits if isinstance(limits, list) else []:
+        try:
+            found = msgspec.convert(limit, _RateLimit)
+        except _DECODE_ERRORS:
+            continue
+        if (found.rateLimitType, found.interval, found.intervalNum) == (
+            "REQUEST_WEIGHT",
+            "MINUTE",
+            1,
+        ):
+            return found.limit if found.limit > 0 else None
+    return None
 
 
 def _member(body: bytes, name: str) -> Any:

@@ -225,7 +225,8 @@ def _settlements(spec: SymbolSpec, start: int | None, end: int, limit: int) -> r
     """The first `limit` settlement times from `start` on, or the last ones up to `end`."""
     step = spec.funding_hours * HOUR_MS
     newest = end // step
-    first = newest - limit + 1 if start is None else -(-max(start, EPOCH_MS) // step)
+    oldest = -(-max(start or 0, EPOCH_MS) // step)
+    first = max(oldest, newest - limit + 1) if start is None else oldest
     return range(first * step, min(newest, first + limit - 1) * step + 1, step)
 
 

@@ -14,13 +14,13 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from core.feed.practice.batches import Moment, Preload, part_of
+from core.feed.practice.batches import Moment, Preload, Slice, part_of
 from core.feed.practice.faults import Faults
 from core.feed.practice.market import Market
 from core.feed.practice.rest import mark_price_update
 from core.feed.practice.session import Session
 from core.feed.practice.symbols import SYMBOLS
-from core.feed.practice.wire import enveloped
+from core.feed.practice.wire import enveloped, frames_in
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +116,7 @@ class Delivery:
                     await asyncio.sleep(_POLL_S)
                 if not _writable(connection):
                     return False
-                connection.transport.write(piece.data)
-                session.frames += piece.frames
-                self.sent += piece.frames
+                self._write_slice(connection, session, piece)
                 self.sent_ms = max(self.sent_ms, piece.last_ms)
                 await connection.drain()
             return True
@@ -128,6 +126,14 @@ class Delivery:
             self.reports.append(SendReport(session.frames - before, seconds, share))
             if self.on_report is not None:
                 self.on_report(self.reports[-1])
+
+    def _write_slice(self, connection: ServerConnection, session: Session, piece: Slice) -> None:
+        if self._faults.on_frames() or self._faults.settings.drop_every_frames:
+            self._write_trades(connection, session, frames_in(piece.data))
+            return
+        connection.transport.write(piece.data)
+        session.frames += piece.frames
+        self.sent += piece.frames
 
     def _write_trades(
         self, connection: ServerConnection, session: Session, frames: list[bytes]

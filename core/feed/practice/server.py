@@ -42,7 +42,7 @@ class PracticeExchange:
     now) on; None sends a preload of `preload_trades` trades as fast as the socket takes it, and
     the market clock is the time of the last trade sent.  Each subscriber of a preload gets it
     from the start (`settle_s` after its first trade subscription, so that subscriptions sent in
-    several messages count together); frame faults act in paced mode only.
+    several messages count together).
     `max_buffer` is how many unread bytes a client may leave before it is disconnected.
     """
 

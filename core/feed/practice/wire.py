@@ -54,6 +54,17 @@ def payload_of(frame: bytes) -> bytes:
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
 
 
+def frames_in(data: bytes) -> list[bytes]:
+    """The single frames of a run of frames made by `framed` (payloads under 64 KiB)."""
+    frames, at = [], 0
+    while at < len(data):
+        length = data[at + 1]
+        size = 2 + length if length < 126 else 4 + int.from_bytes(data[at + 2 : at + 4], "big")
+        frames.append(data[at : at + size])
+        at += size
+    return frames
+
+
 def price_text(spec: SymbolSpec, ticks: int) -> str:
     """A price on the wire."""
     return _PRICES[spec.symbol][ticks]

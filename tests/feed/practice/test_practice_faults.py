@@ -136,6 +136,21 @@ def test_drops_after_n_frames_and_at_once() -> None:
     asyncio.run(run())
 
 
+def test_faults_act_at_full_speed_too() -> None:
+    async def run() -> None:
+        options = {"speed": None, "start_ms": START, "preload_trades": 4_000, "settle_s": 0.0}
+        faults = FaultSettings(skip_next=10, drop_every_frames=500)
+        async with PracticeExchange(rate=600, **options, fault_settings=faults) as ex:
+            async with connect(ex.ws_url + PATH) as ws:
+                seen = await ids(ws, 500)
+                with pytest.raises(ConnectionClosed):
+                    await ws.recv()
+            first = ex.market.first_id("btcusdt", START)
+            assert seen == list(range(first + 10, first + 510))
+
+    asyncio.run(run())
+
+
 def test_stalls_are_silent_but_alive() -> None:
     async def run() -> None:
         async with exchange(stall_next=1) as ex:

@@ -167,15 +167,15 @@ def test_recycling_before_the_server_closes_misses_nothing(
     monkeypatch.setattr(line, "_OVERLAP_S", 0.3)
 
     async def scene(exchange: PracticeExchange, feed: Feed, client: RestClient) -> None:
-        await asyncio.sleep(4.0)
+        await asyncio.sleep(2.6)
         (status,) = feed.pool.status()
         assert (status.reconnects, status.last_error) == (0, "")
         assert status.connected_age_s is not None
-        assert status.connected_age_s < 3.0
+        assert status.connected_age_s < 2.0
         assert await missing(feed, client, "btcusdt") == 0
         assert await missing(feed, client, "ethusdt") == 0
 
-    play(scene, {"close_after_s": 3.0}, recycle_s=1.0)
+    play(scene, {"close_after_s": 2.0}, recycle_s=0.6)
 
 
 def test_rest_tells_contracts_times_pages_and_voids() -> None:

@@ -262,6 +262,23 @@ def test_a_lost_connection_comes_back() -> None:
     play(scene)
 
 
+def test_the_end_is_polite_and_loses_no_frame() -> None:
+    seen: list[Exchange] = []
+    feeds: list[Feed] = []
+
+    async def scene(exchange: Exchange, feed: Feed) -> None:
+        seen.append(exchange)
+        feeds.append(feed)
+        feed.pool.set_symbols(["ausdt"])
+        await until(lambda: exchange.streams and all(exchange.streams.values()))
+        await asyncio.sleep(0.1)
+        assert feed.frames == []  # they wait for the clock, which is far away
+
+    play(scene, batch_s=30.0)
+    assert seen[0].clients[0].close_code == 1000
+    assert len(feeds[0].ids("ausdt")) > 3
+
+
 def test_an_exchange_that_is_not_there_is_waited_for() -> None:
     async def run() -> None:
         exchange = Exchange()

@@ -151,7 +151,7 @@ def _layout(timeframe_s: int) -> Spec:
         "paper_bgcolor": "$background",
         "plot_bgcolor": "$background",
         "font": {"color": "$muted", "size": 12},
-        "margin": {"l": 12, "r": 76, "t": 6, "b": 30},
+        "margin": {"l": 12, "r": 76, "t": 6, "b": 42},
         "showlegend": False,
         "dragmode": "pan",
         "hovermode": "x unified",

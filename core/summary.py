@@ -13,6 +13,7 @@ SECONDS_PER_YEAR = 365 * 86_400
 # Below this many returns a standard deviation says more about luck than about the market.
 MIN_RETURNS = 20
 
+_SPARK_COLUMNS = ("high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "trades")
 _NO_BARS = "no bars in the visible range"
 
 
@@ -134,3 +135,61 @@ def _unknown() -> Summary:
         returns=0,
         reasons=dict.fromkeys(fields, _NO_BARS),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Sparklines:
+    """The same range in equal parts, for the small curves beside the numbers; NaN-free."""
+
+    last: list[float]
+    high: list[float]
+    low: list[float]
+    mean: list[float]
+    volatility: list[float]
+    volume: list[float]
+    trades: list[float]
+    taker_buy_share: list[float]
+
+
+def sparklines(bars: pl.DataFrame, timeframe_s: int, parts: int = 32) -> Sparklines:
+    """Return each summary number over ``parts`` equal stretches of the bars' time.
+
+    A stretch without bars gives no point. Volatility is the sample deviation of the stretch's
+    log returns between neighbours, in % a bar.
+    """
+    if bars.is_empty():
+        return Sparklines([], [], [], [], [], [], [], [])
+    at = bars["ts"].cast(pl.Datetime("ms")).to_physical().to_numpy()
+    width = max(1.0, (at[-1] - at[0] + timeframe_s * 1000) / parts)
+    starts = np.flatnonzero(np.diff(((at - at[0]) / width).astype(np.int64), prepend=-1))
+    column = {name: bars[name].cast(pl.Float64).to_numpy() for name in _SPARK_COLUMNS}
+    volume = np.add.reduceat(column["volume"], starts)
+    quote = np.add.reduceat(column["quote_volume"], starts)
+    bought = np.add.reduceat(column["taker_buy_volume"], starts)
+    ends = np.append(starts[1:], len(at)) - 1
+    traded = volume > 0
+    return Sparklines(
+        last=column["close"][ends].tolist(),
+        high=np.maximum.reduceat(column["high"], starts).tolist(),
+        low=np.minimum.reduceat(column["low"], starts).tolist(),
+        mean=(quote[traded] / volume[traded]).tolist(),
+        volatility=_spark_volatility(at, column["close"], timeframe_s, ends),
+        volume=volume.tolist(),
+        trades=np.add.reduceat(column["trades"], starts).tolist(),
+        taker_buy_share=(100.0 * bought[traded] / volume[traded]).tolist(),
+    )
+
+
+def _spark_volatility(
+    at: NDArray[np.int64], close: NDArray[np.float64], timeframe_s: int, ends: NDArray[np.int64]
+) -> list[float]:
+    returns = np.full(len(at), np.nan)
+    returns[1:] = np.log(close[1:] / close[:-1])
+    returns[1:][np.diff(at) != timeframe_s * 1000] = np.nan
+    found = []
+    for first, last in zip(np.append(0, ends[:-1] + 1), ends, strict=True):
+        stretch = returns[first : last + 1]
+        stretch = stretch[np.isfinite(stretch)]
+        if stretch.size >= 3:
+            found.append(100.0 * float(np.std(stretch, ddof=1)))
+    return found

@@ -68,7 +68,7 @@ def _plotly() -> tuple[bytes, bytes]:
     return plain, gzip.compress(plain, 6)
 
 
-def _answer(load):  # noqa: ANN001, ANN202 - a Starlette endpoint
+def _answer(load):
     def endpoint(request: Request) -> Response:
         plain, packed = load()
         if "gzip" in request.headers.get("accept-encoding", ""):

@@ -454,12 +454,16 @@ class Chart {
         }
       }
     }
+    const inner = layout.height - layout.margin.t - layout.margin.b
     for (const [axis, { low, high, bars }] of Object.entries(ends)) {
       if (low > high) continue
       const room = high - low || Math.abs(high) * 1e-4 || 1
       const name = `yaxis${axis.slice(1)}`
+      const [foot, head] = layout[name].domain ?? [0, 1]
+      // The readout stands in the top pixels; prices keep clear of it.
+      const above = Math.min(0.6, 30 / ((head - foot) * inner))
       layout[name] = { ...layout[name], autorange: false,
-        range: bars ? [0, high * 1.06 || 1] : [low - 0.06 * room, high + 0.12 * room] }
+        range: bars ? [0, high * 1.06 || 1] : [low - 0.05 * room, high + (0.02 + above) * room] }
     }
   }
 

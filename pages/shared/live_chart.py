@@ -26,7 +26,8 @@ _HTML = """
   <div class="pd-corner">
     <span class="pd-age" role="status"></span>
     <span class="pd-note"></span>
-    <button type="button" class="pd-live" title="Back to the newest bar (End)" hidden>Live ⇥</button>
+    <button type="button" class="pd-live" title="Back to the newest bar (End)" hidden>
+      Live ⇥</button>
     <span class="pd-tools"></span>
   </div>
   <span class="pd-zone"></span>

@@ -1,0 +1,112 @@
+"""Prices: candles and volume, live, for one or more symbols."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from core.queries import bars_sql
+from pages.shared import sources
+from pages.shared.cards import show_cards
+from pages.shared.downloads import downloads
+from pages.shared.feeder import Pulse, feeder
+from pages.shared.frame import ago
+from pages.shared.live_chart import live_chart, visible
+from pages.shared.notices import notice_for, noticed
+from pages.shared.pickers import range_picker, symbols_picker, timeframe_picker, zone_picker
+from pages.shared.price_view import Choice, PriceView, price_view
+from pages.shared.welcome import started_s, starting, welcome
+
+CHART = "prices-chart"
+
+
+def page() -> None:
+    """Show the page, the welcome, or the wait between the two."""
+    source = sources.current()
+    pulse = feeder(source.store).pulse()
+    available = sources.in_order(pulse.stored)
+    if available:
+        choice = controls(available)
+        live(source, choice, tuple(available))
+    elif started_s(source.name) is not None or pulse.health.state in ("starting", "live", "behind"):
+        starting(source)
+    elif pulse.error and source.store.exists():
+        waiting(source)
+    else:
+        welcome()
+
+
+def controls(available: list[str]) -> Choice:
+    """Show the bar of controls."""
+    with st.container(horizontal=True, vertical_alignment="center", key="controls"):
+        symbols = symbols_picker(available)
+        timeframe, span, zone = timeframe_picker(), range_picker(), zone_picker()
+        holder = st.session_state.setdefault("_prices_shown", {})
+        downloads(
+            lambda: holder["view"].shown(), lambda: f"perpduck-{'-'.join(symbols)}", key="download"
+        )
+    return Choice(symbols, timeframe, span, zone)
+
+
+@st.fragment(run_every=1.0)
+def live(source: sources.Source, choice: Choice, available: tuple[str, ...]) -> None:
+    """Show the numbers and the chart; once a second, from what the process has read."""
+    feed = feeder(source.store)
+    pulse = feed.pulse()
+    if pulse.stored != available and set(pulse.stored) != set(available):
+        st.rerun()
+    with noticed("prices"):
+        view = price_view(feed, pulse, choice, visible(CHART, choice.nonce))
+        if view is None:
+            st.info("No trades of these symbols yet.", icon=":material/hourglass_empty:")
+            return
+        st.session_state["_prices_shown"]["view"] = view
+        show(view, choice, stale_words(pulse))
+
+
+def show(view: PriceView, choice: Choice, stale: str) -> None:
+    """Show one refresh."""
+    show_cards(view.cards)
+    live_chart(
+        view.frame,
+        key=CHART,
+        nonce=choice.nonce,
+        span_ms=view.span_ms,
+        zone=choice.zone,
+        note=view.note,
+        stale=stale,
+    )
+    with st.container(horizontal=True, vertical_alignment="center", key="foot"):
+        st.caption(f"{choice.symbols[0].upper()} in the cards · {view.badge}")
+    behind = st.expander("The SQL behind this", on_change="rerun", key="sql")
+    if behind.open:
+        behind.code(bars_sql(view.window.timeframe), language="sql")
+        behind.code(
+            f"$symbols = {list(view.question.symbols)}\n$start = {view.question.start}\n"
+            f"$end = {view.question.end or 'the newest bar'}",
+            language=None,
+        )
+
+
+def stale_words(pulse: Pulse) -> str:
+    """Return why the data are not live and how old they are, empty while they are."""
+    if pulse.error:
+        return f"{notice_for(pulse.error).title} · {ago(time.monotonic() - pulse.read_at)} old"
+    if pulse.health.state in ("stopped", "dead", "stuck") and pulse.health.age_s is not None:
+        return f"Worker {pulse.health.state} · {ago(pulse.health.age_s)} old"
+    return ""
+
+
+@st.fragment(run_every=1.0)
+def waiting(source: sources.Source) -> None:
+    """Say why nothing can be shown yet; go on as soon as it can."""
+    pulse = feeder(source.store).pulse()
+    if pulse.error is None:
+        st.rerun()
+    else:
+        with noticed("waiting"):
+            raise pulse.error
+
+
+page()

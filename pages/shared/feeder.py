@@ -1,0 +1,256 @@
+"""What the sessions of this process read of one file, read once for all of them.
+
+While a session asks, one thread a file looks every half second whether the file changed, and
+if so answers all questions asked of late in one short lease. A refresh of a page therefore
+reads memory: twenty sessions cost the worker no more waiting than one. Answers are kept by the
+versions of what they depend on, and stay when the file cannot be read, with the reason.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from core import queries
+from core.errors import PerpduckError, StoreBusy, StoreMissing
+from core.models import WorkerStatus
+from core.store import Connection, Fingerprint, Store
+from core.supervisor import Health, worker_health
+
+PERIOD_S = 0.5
+# A question that nobody asked for this long is not answered any more.
+ASKED_S = 5.0
+# A page waits this long for its first answer before it says that the file is busy.
+FIRST_WAIT_S = 2.0
+ANSWERS = 256
+# Questions answered under one lease; the worker waits meanwhile.
+AT_ONCE = 8
+
+
+class Question(Protocol):
+    """Something to ask of the file: hashable, and answered anew when its versions change."""
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the versions that the answer depends on."""
+        ...
+
+    def answer(self, con: Connection) -> Any:
+        """Read the answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was read, of which version, and when (monotonic seconds)."""
+
+    value: Any
+    version: tuple[int, ...]
+    read_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """The state of the file and its worker, as last read; ``error`` says why it is old."""
+
+    health: Health
+    status: WorkerStatus | None = None
+    symbols: pl.DataFrame = field(default_factory=pl.DataFrame)
+    watchlist: tuple[str, ...] = ()
+    stored: tuple[str, ...] = ()
+    contracts: pl.DataFrame = field(default_factory=pl.DataFrame)
+    tick_sizes: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, int] = field(default_factory=dict)
+    error: PerpduckError | None = None
+    read_at: float = 0.0
+
+    @property
+    def open_gaps(self) -> int:
+        """How many gaps are open over all watched symbols."""
+        return int(self.symbols["open_gaps"].sum()) if self.symbols.height else 0
+
+    @property
+    def lag_s(self) -> float | None:
+        """How far the slowest watched symbol is behind the exchange, in seconds."""
+        if not self.symbols.height:
+            return None
+        slowest = self.symbols["lag_s"].max()
+        return float(slowest) if isinstance(slowest, int | float) else None
+
+
+class Feeder:
+    """Reads one file for all sessions of the process."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._turn = threading.Lock()
+        self._guard = threading.Lock()
+        self._answers: dict[Question, Answer] = {}
+        self._asked: dict[Question, float] = {}
+        self._pulse: Pulse | None = None
+        self._seen: Fingerprint | None = None
+        self._wanted_at = 0.0
+        self._thread: threading.Thread | None = None
+
+    def pulse(self) -> Pulse:
+        """Return the state of the file and worker, at most about a second old."""
+        asleep = time.monotonic() - self._wanted_at > ASKED_S
+        self._want()
+        if self._pulse is None or asleep:
+            self.refresh()
+        assert self._pulse is not None
+        return self._pulse
+
+    def ask(self, question: Question) -> Answer:
+        """Return the newest answer; reads it now where there is none yet.
+
+        Raises what the store raises when there is no answer to fall back on.
+        """
+        self._want()
+        self._asked[question] = time.monotonic()
+        if found := self._answers.get(question):
+            return found
+        with self._turn:
+            if found := self._answers.get(question):
+                return found
+            if self._pulse is None:
+                self._look(FIRST_WAIT_S)
+            with self.store.read(wait_s=FIRST_WAIT_S) as con:
+                return self._answer(question, con, self._pulse.versions if self._pulse else {})
+
+    def refresh(self) -> None:
+        """Look at the file once; a failure is kept in the pulse instead of raised."""
+        with self._turn:
+            self._look(FIRST_WAIT_S if self._pulse is None else 1.0)
+
+    # -- the thread --
+
+    def _want(self) -> None:
+        self._wanted_at = time.monotonic()
+        if self._thread and self._thread.is_alive():
+            return
+        with self._guard:
+            if not (self._thread and self._thread.is_alive()):
+                name = f"feeder {self.store.path.name}"
+                self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while time.monotonic() - self._wanted_at < ASKED_S:
+            time.sleep(PERIOD_S)
+            self.refresh()
+
+    # -- reading, under the turn --
+
+    def _look(self, wait_s: float) -> None:
+        before = self._pulse
+        try:
+            seen = self.store.fingerprint()
+            if before is None or before.error or seen != self._seen:
+                self._pulse = self._read(wait_s)
+                self._seen = seen
+            else:
+                self._pulse = _judged(self.store.path, before, None)
+        except PerpduckError as error:
+            if isinstance(error, StoreMissing):
+                self._forget()
+                before = None
+            self._pulse = _judged(self.store.path, before, error)
+
+    def _read(self, wait_s: float) -> Pulse:
+        with self.store.read(wait_s=wait_s) as con:
+            pulse = self._read_pulse(con)
+        now = time.monotonic()
+        self._asked = {q: at for q, at in list(self._asked.items()) if now - at < ASKED_S}
+        due = [
+            q
+            for q in self._asked
+            if (known := self._answers.get(q)) is None or known.version != q.version(pulse.versions)
+        ]
+        for first in range(0, len(due), AT_ONCE):
+            with self.store.read(wait_s=wait_s) as con:
+                for question in due[first : first + AT_ONCE]:
+                    self._answer(question, con, pulse.versions)
+        return pulse
+
+    def _read_pulse(self, con: Connection) -> Pulse:
+        versions = queries.load_versions(con)
+        status = queries.load_worker_status(con)
+        known = self._pulse
+        if known and known.contracts.height and _same(known.versions, versions, "symbols"):
+            contracts, tick_sizes = known.contracts, known.tick_sizes
+        else:
+            contracts = queries.load_symbols(con)
+            tick_sizes = dict(contracts.select("symbol", "tick_size").iter_rows())
+        if known and known.watchlist and _same(known.versions, versions, "watchlist"):
+            watchlist = known.watchlist
+        else:
+            watchlist = tuple(queries.load_watchlist(con)["symbol"])
+        return Pulse(
+            health=worker_health(self.store.path, status),
+            status=status,
+            symbols=queries.load_symbol_status(con),
+            watchlist=watchlist,
+            stored=tuple(queries.load_stored_symbols(con)),
+            contracts=contracts,
+            tick_sizes=tick_sizes,
+            versions=versions,
+            read_at=time.monotonic(),
+        )
+
+    def _answer(self, question: Question, con: Connection, versions: Mapping[str, int]) -> Answer:
+        answer = Answer(question.answer(con), question.version(versions), time.monotonic())
+        self._answers[question] = answer
+        while len(self._answers) > ANSWERS:
+            del self._answers[next(iter(self._answers))]
+        return answer
+
+    def _forget(self) -> None:
+        self._answers.clear()
+        self._seen = None
+
+
+def _same(old: Mapping[str, int], new: Mapping[str, int], scope: str) -> bool:
+    return old.get(scope) == new.get(scope)
+
+
+def _judged(path: Path, before: Pulse | None, error: PerpduckError | None) -> Pulse:
+    """Return the last pulse with the worker judged anew, since a dead one changes no file."""
+    health = worker_health(path, before.status if before else None)
+    if before is None:
+        return Pulse(health=health, error=error)
+    return Pulse(
+        health=health,
+        status=before.status,
+        symbols=before.symbols,
+        watchlist=before.watchlist,
+        stored=before.stored,
+        contracts=before.contracts,
+        tick_sizes=before.tick_sizes,
+        versions=before.versions,
+        error=error,
+        read_at=before.read_at,
+    )
+
+
+_feeders: dict[Path, Feeder] = {}
+_feeders_guard = threading.Lock()
+
+
+def feeder(store: Store) -> Feeder:
+    """Return this process's one Feeder for the store."""
+    with _feeders_guard:
+        found = _feeders.get(store.path)
+        if found is None or found.store is not store:
+            found = _feeders[store.path] = Feeder(store)
+        return found
+
+
+def is_busy(pulse: Pulse) -> bool:
+    """Return whether the pulse is old because another process holds the file."""
+    return isinstance(pulse.error, StoreBusy)

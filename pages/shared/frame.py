@@ -1,0 +1,111 @@
+"""What is the same on every page: the source, and the worker's state as a pill."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.supervisor import Health
+from pages.shared import sources
+from pages.shared.feeder import Pulse, feeder
+from pages.shared.notices import notice_for
+
+PILL_S = 2.0
+PRICES, DATA = "pages/market/prices.py", "pages/operate/data.py"
+_COLOURS = {
+    "live": "green",
+    "starting": "orange",
+    "behind": "orange",
+    "stuck": "red",
+    "stopped": "red",
+    "dead": "red",
+    "never": "gray",
+}
+# Tabular digits everywhere, and controls that stay on one line on a phone: all that the theme
+# cannot say. The selectors are Streamlit's documented .st-key classes and test ids.
+_CSS = """<style>
+[data-testid="stMetricValue"], [data-testid="stMetricDelta"], .st-key-pill button {
+  font-variant-numeric: tabular-nums; }
+.st-key-cards [data-testid="stMetric"] > div:first-child { padding: .5rem .7rem .1rem; }
+.st-key-cards [data-testid="stMetricDelta"] { font-size: .78rem; }
+.st-key-cards [data-testid="stMetricChart"] { margin-bottom: .4rem; }
+.st-key-pill button { white-space: nowrap; }
+@media (max-width: 640px) { .st-key-cards [data-testid="stMetricChart"] { display: none; } }
+</style>"""
+
+
+def frame() -> None:
+    """Show the row under the navigation; every page stands below it."""
+    st.html(_CSS)
+    with st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="frame"
+    ):
+        _source_control()
+        with st.container(key="pill", width="content"):
+            status_pill()
+
+
+def _source_control() -> None:
+    names = list(sources.LABELS)
+    default = st.session_state.setdefault("_source_default", sources.default_name())
+    st.segmented_control(
+        "Source",
+        names,
+        default=default,
+        required=True,
+        format_func=sources.LABELS.__getitem__,
+        key="source",
+        bind="query-params",
+        label_visibility="collapsed",
+        help="Binance: the live exchange. Practice: a made-up exchange on this machine.",
+    )
+
+
+@st.fragment(run_every=PILL_S)
+def status_pill() -> None:
+    """Show the worker's state in a few words, the reason and the remedy on click."""
+    source = sources.current()
+    pulse = feeder(source.store).pulse()
+    with st.popover(pill_text(pulse), key="status", help="The worker's state; click for more"):
+        st.markdown(f"**{source.label} · {pulse.health.state}**")
+        st.write(pulse.health.reason)
+        if pulse.health.remedy:
+            st.write(pulse.health.remedy)
+        if pulse.error:
+            notice = notice_for(pulse.error)
+            st.write(f"{notice.title}. {notice.advice}")
+        if pulse.open_gaps:
+            st.write(f"{pulse.open_gaps:,} gaps are open; the worker fills them from the exchange.")
+        st.page_link(DATA, label="Worker, watchlist and log", icon=":material/database:")
+
+
+def pill_text(pulse: Pulse) -> str:
+    """Return the pill's text: state, delay, symbols, gaps; the colour says it once more."""
+    state = pulse.health.state
+    colour = _COLOURS.get(state, "gray")
+    if pulse.error and state not in ("never", "starting"):
+        colour, state = "orange", "file not readable"
+    elif state == "live" and pulse.open_gaps:
+        colour = "orange"
+    mark = "●" if colour == "green" else "▲" if colour == "orange" else "■"
+    words = [f":{colour}[{mark}] {state}"]
+    if state in ("live", "behind") and pulse.lag_s is not None:
+        words.append(f"{pulse.lag_s:.1f} s behind")
+    if state in ("stopped", "dead", "stuck") and pulse.health.age_s is not None:
+        words.append(f"{ago(pulse.health.age_s)} ago")
+    if pulse.watchlist:
+        words.append(f"{len(pulse.watchlist)} symbols")
+        words.append(f"{pulse.open_gaps:,} gaps")
+    return " · ".join(words)
+
+
+def ago(seconds: float) -> str:
+    """Return a length of time in its largest unit: 12 s, 5 min, 3 h, 2 d."""
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
+def is_starting(health: Health) -> bool:
+    """Return whether a worker is about to write its first trades."""
+    return health.state == "starting"

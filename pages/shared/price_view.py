@@ -1,0 +1,199 @@
+"""From the controls and the browser's view to what Prices shows, shared by all sessions."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from core.charts import Spec, prices_chart
+from core.queries import TIMEFRAMES
+from core.summary import sparklines, summary
+from pages.shared.cards import Card, price_cards
+from pages.shared.feeder import Answer, Feeder, Pulse
+from pages.shared.live_chart import Frame, View
+from pages.shared.questions import Bars, Bounds, Coverage
+from pages.shared.window import RANGES, Window, epoch_ms, timeframe_label, utc, window
+
+KEPT = 256
+_cache: OrderedDict[Hashable, Any] = OrderedDict()
+_cache_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the controls say."""
+
+    symbols: tuple[str, ...]
+    timeframe: str
+    range_name: str
+    zone: str
+
+    @property
+    def nonce(self) -> str:
+        """What the browser's own view belongs to: another range starts it anew."""
+        return self.range_name
+
+
+@dataclass(frozen=True, slots=True)
+class PriceView:
+    """Everything one refresh of Prices shows."""
+
+    frame: Frame
+    window: Window
+    question: Bars
+    answer: Answer
+    cards: tuple[Card, ...]
+    note: str
+    badge: str
+    span_ms: float
+
+    def shown(self) -> pl.DataFrame:
+        """Return exactly the bars in view, all symbols below each other."""
+        begin, end = utc(self.window.seen_from_ms), utc(self.window.seen_to_ms)
+        step = pl.duration(milliseconds=TIMEFRAMES[self.window.timeframe] * 1000)
+        return pl.concat(self.answer.value.values()).filter(
+            pl.col("ts") + step > begin, pl.col("ts") < end
+        )
+
+
+def shared(key: Hashable, build: Callable[[], Any]) -> Any:
+    """Return what some session built for the key, or build it for all of them."""
+    with _cache_lock:
+        if key in _cache:
+            _cache.move_to_end(key)
+            return _cache[key]
+    value = build()
+    with _cache_lock:
+        _cache[key] = value
+        while len(_cache) > KEPT:
+            _cache.popitem(last=False)
+    return value
+
+
+def price_view(feed: Feeder, pulse: Pulse, choice: Choice, seen: View | None) -> PriceView | None:
+    """Return what to show, None while none of the symbols has a trade.
+
+    Raises StoreError where nothing was read yet and nothing can be.
+    """
+    bounds = feed.ask(Bounds(choice.symbols)).value
+    if bounds is None:
+        return None
+    looking = _window(choice, seen, *(epoch_ms(at) for at in bounds))
+    question = Bars(choice.symbols, looking.timeframe, looking.start, looking.end)
+    answer = feed.ask(question)
+    view = (feed.store.path, question)
+    version = (answer.version, _forming_ms(answer, looking, pulse))
+    spec = shared((view, version), lambda: _spec(answer, looking, pulse))
+    looking = _clipped(looking, answer)
+    cards = shared(
+        (view, version, looking.seen_from_ms, looking.seen_to_ms),
+        lambda: _cards(answer, looking, pulse, choice),
+    )
+    end_ms = epoch_ms(bounds[1])
+    coverage = _coverage(feed, choice, looking)
+    return PriceView(
+        frame=Frame(view, version, spec, end_ms),
+        window=looking,
+        question=question,
+        answer=answer,
+        cards=cards,
+        note=_note(choice, looking),
+        badge=f"{coverage} · {looking.timeframe_label} bars from trades",
+        span_ms=_span_ms(choice, *(epoch_ms(at) for at in bounds)),
+    )
+
+
+def _span_ms(choice: Choice, first_ms: float, last_ms: float) -> float:
+    span = RANGES[choice.range_name]
+    return max(last_ms - first_ms, 60_000.0) if math.isinf(span) else span * 1000
+
+
+def _window(choice: Choice, seen: View | None, first_ms: float, last_ms: float) -> Window:
+    span = _span_ms(choice, first_ms, last_ms)
+    if seen is None:
+        # Up to the end of the newest second; a bar still forming lies in view whole.
+        return window(choice.timeframe, last_ms - span, last_ms + 1000, follow=True)
+    if seen.follow:
+        span = seen.end_ms - seen.start_ms
+        return window(choice.timeframe, last_ms - span, last_ms + 1000, follow=True)
+    return window(choice.timeframe, seen.start_ms, seen.end_ms, follow=False)
+
+
+def _clipped(looking: Window, answer: Answer) -> Window:
+    """Snap what is seen to whole bars, so that sessions share the numbers over it."""
+    bar = TIMEFRAMES[looking.timeframe] * 1000
+    begin = math.floor(looking.seen_from_ms / bar) * bar
+    end = math.ceil(looking.seen_to_ms / bar) * bar
+    return replace(looking, seen_from_ms=begin, seen_to_ms=end)
+
+
+def _forming_ms(answer: Answer, looking: Window, pulse: Pulse) -> float | None:
+    """Return from when on a bar still forms: the newest one's start, while a worker writes."""
+    if looking.end is not None or pulse.health.state not in ("live", "behind", "starting"):
+        return None
+    bar = TIMEFRAMES[looking.timeframe] * 1000
+    now_ms = datetime.now(UTC).timestamp() * 1000
+    newest = max(
+        (epoch_ms(bars["ts"][-1]) for bars in answer.value.values() if bars.height), default=0.0
+    )
+    return newest if newest + bar + 1500 > now_ms else None
+
+
+def _spec(answer: Answer, looking: Window, pulse: Pulse) -> Spec:
+    return prices_chart(
+        answer.value,
+        timeframe_s=TIMEFRAMES[looking.timeframe],
+        tick_sizes=pulse.tick_sizes,
+        forming_from_ms=_forming_ms(answer, looking, pulse),
+    )
+
+
+def _cards(answer: Answer, looking: Window, pulse: Pulse, choice: Choice) -> tuple[Card, ...]:
+    symbol = choice.symbols[0]
+    seconds = TIMEFRAMES[looking.timeframe]
+    bars = answer.value[symbol]
+    bars = bars.filter(
+        pl.col("ts").is_between(utc(looking.seen_from_ms), utc(looking.seen_to_ms), closed="left")
+    )
+    contract = (
+        pulse.contracts.filter(pl.col("symbol") == symbol) if pulse.contracts.height else None
+    )
+    known = contract is not None and contract.height
+    return price_cards(
+        summary(bars, seconds),
+        sparklines(bars, seconds),
+        tick_size=pulse.tick_sizes.get(symbol),
+        base=contract["base_asset"][0] if known else "",
+        quote=contract["quote_asset"][0] if known else "quote",
+    )
+
+
+def _coverage(feed: Feeder, choice: Choice, looking: Window) -> str:
+    """Return the badge's words on how complete the visible range is, over all symbols."""
+    minute = 60_000
+    begin = utc(math.floor(looking.seen_from_ms / minute) * minute)
+    end = None if looking.end is None else utc(math.ceil(looking.seen_to_ms / minute) * minute)
+    held = missing = 0
+    for symbol in choice.symbols:
+        found = feed.ask(Coverage(symbol, begin, end)).value
+        held, missing = held + found.held, missing + found.missing
+    if not held + missing:
+        return "coverage – (no trades in view)"
+    share = held / (held + missing)
+    # Never 100 % while a trade is missing.
+    text = "100%" if not missing else f"{min(100 * share, 99.99):.2f}%"
+    return f"coverage {text} · {held:,} trades" + (f" · {missing:,} missing" if missing else "")
+
+
+def _note(choice: Choice, looking: Window) -> str:
+    if not looking.is_coarser:
+        return ""
+    shown, chosen = timeframe_label(looking.timeframe), timeframe_label(choice.timeframe)
+    return f"showing {shown} bars: zoom in for {chosen}"

@@ -1,0 +1,128 @@
+"""What the pages ask of the file: hashable questions, answered once for all sessions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from core import queries
+from core.models import CoverageSummary
+from core.store import Connection
+
+_START_OF_TIME = datetime(1970, 1, 1)  # noqa: DTZ001
+_END_OF_TIME = datetime(2200, 1, 1)  # noqa: DTZ001 - naive UTC, as the store keeps it
+
+
+def _of(symbols: tuple[str, ...], versions: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(versions.get(symbol, 0) for symbol in symbols)
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """The bars of some symbols in [start, end), by symbol; no end means up to the newest."""
+
+    symbols: tuple[str, ...]
+    timeframe: str
+    start: datetime
+    end: datetime | None
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the versions of the symbols."""
+        return _of(self.symbols, versions)
+
+    def answer(self, con: Connection) -> dict[str, pl.DataFrame]:
+        """Read one frame a symbol, in the order given; a symbol without bars has an empty one."""
+        end = self.end or _END_OF_TIME
+        bars = queries.load_bars(con, self.symbols, self.timeframe, self.start, end)
+        return {symbol: bars.filter(pl.col("symbol") == symbol) for symbol in self.symbols}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """From when to when there are trades of some symbols."""
+
+    symbols: tuple[str, ...]
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the versions of the symbols."""
+        return _of(self.symbols, versions)
+
+    def answer(self, con: Connection) -> tuple[datetime, datetime] | None:
+        """Read the first and the last time over all of them, None without any trade."""
+        bounds = queries.load_bounds(con, self.symbols)
+        if bounds.is_empty():
+            return None
+        return bounds["first_ts"].min(), bounds["last_ts"].max()  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How complete one symbol's trades are in [start, end)."""
+
+    symbol: str
+    start: datetime
+    end: datetime | None
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the version of the symbol."""
+        return _of((self.symbol,), versions)
+
+    def answer(self, con: Connection) -> CoverageSummary:
+        """Read the summary."""
+        return queries.load_coverage(con, self.symbol, self.start, self.end or _END_OF_TIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """The newest gaps in the given states."""
+
+    states: tuple[str, ...] = ("open", "lost")
+    limit: int = 200
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return every version: a gap may open or close in any symbol."""
+        return tuple(versions.values())
+
+    def answer(self, con: Connection) -> pl.DataFrame:
+        """Read the list."""
+        return queries.load_gaps(con, self.states, limit=self.limit)
+
+
+def _every(seconds: int) -> tuple[int, ...]:
+    """Return a version that changes with time: for what is too dear to follow every write."""
+    return (int(time.monotonic() / seconds),)
+
+
+@dataclass(frozen=True, slots=True)
+class AllCoverage:
+    """How complete each symbol's trades are over all that is stored; every ten seconds."""
+
+    symbols: tuple[str, ...]
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the time's version."""
+        return _every(10)
+
+    def answer(self, con: Connection) -> list[CoverageSummary]:
+        """Read one summary a symbol."""
+        return [
+            queries.load_coverage(con, symbol, _START_OF_TIME, _END_OF_TIME)
+            for symbol in self.symbols
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class TableCounts:
+    """How many rows each table holds; every five seconds."""
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the time's version."""
+        return _every(5)
+
+    def answer(self, con: Connection) -> pl.DataFrame:
+        """Read the counts."""
+        return queries.load_table_counts(con)

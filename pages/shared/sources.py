@@ -1,0 +1,76 @@
+"""Which file the app looks at: the live exchange's, or the practice exchange's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from core.config import load_settings
+from core.store import Store, open_store
+from core.supervisor import WorkerLock, start_worker
+
+BINANCE, PRACTICE = "binance", "practice"
+LABELS = {BINANCE: "Binance", PRACTICE: "Practice"}
+# What a first click starts with: liquid enough that candles move at once.
+FIRST_SYMBOLS = {
+    BINANCE: ("btcusdt", "ethusdt", "solusdt"),
+    PRACTICE: ("btcusdt", "ethusdt", "solusdt", "arbusdt", "opusdt"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file and the worker that fills it."""
+
+    name: str
+    store: Store
+
+    @property
+    def is_practice(self) -> bool:
+        """Whether the trades are made up by the practice exchange."""
+        return self.name == PRACTICE
+
+    @property
+    def label(self) -> str:
+        """The name on the screen."""
+        return LABELS[self.name]
+
+    def start(self, symbols: tuple[str, ...] = ()) -> int:
+        """Start the worker detached from this process; returns its pid."""
+        settings = replace(load_settings(), practice=self.is_practice)
+        return start_worker(settings, practice=self.is_practice, symbols=symbols)
+
+
+def in_order(symbols: Iterable[str]) -> list[str]:
+    """Return the symbols with the best known first, the rest by name."""
+    known = {symbol: place for place, symbol in enumerate(FIRST_SYMBOLS[PRACTICE])}
+    return sorted(set(symbols), key=lambda symbol: (known.get(symbol, len(known)), symbol))
+
+
+def named(name: str) -> Source:
+    """Return the source of that name: ``binance`` or ``practice``."""
+    settings = load_settings()
+    path = settings.practice_db() if name == PRACTICE else settings.db
+    return Source(name, open_store(path))
+
+
+def default_name() -> str:
+    """Return the source with a live worker, else the one with data, the main one first."""
+    names = (BINANCE, PRACTICE)
+    for name in names:
+        if WorkerLock(named(name).store.path).is_held():
+            return name
+    for name in names:
+        if named(name).store.exists():
+            return name
+    return BINANCE
+
+
+def current() -> Source:
+    """Return the session's source: the frame's control, else the default of its first run."""
+    name = st.session_state.get("source")
+    if name not in LABELS:
+        name = st.session_state.setdefault("_source_default", default_name())
+    return named(name)

@@ -1,0 +1,108 @@
+"""The first visit: two clear ways in, and the wait until the first candles."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from pages.shared import sources
+from pages.shared.feeder import Pulse, feeder
+from pages.shared.notices import show_notice
+
+# A worker that shows no sign of life for this long after the click has failed.
+START_S = 45.0
+
+
+def welcome() -> None:
+    """Offer the practice exchange and Binance; one click starts the worker."""
+    with st.container(horizontal_alignment="center", key="welcome"):
+        st.title("Every trade, as it happens", text_alignment="center")
+        st.markdown(
+            "Perpduck watches perpetual futures live and keeps every trade in one file on this "
+            "machine. Nothing leaves it.",
+            text_alignment="center",
+            width=560,
+        )
+        with st.grid(2, min_column_width=280, width=760):
+            with st.container(border=True, height="stretch"):
+                st.markdown("#### :material/school: Practice exchange")
+                st.write(
+                    "Made-up markets on this machine: five symbols, no network, the same screens."
+                )
+                st.space("stretch")
+                st.button(
+                    "Try it with the practice exchange",
+                    type="primary",
+                    width="stretch",
+                    key="start-practice",
+                    on_click=begin,
+                    args=(sources.PRACTICE,),
+                )
+            with st.container(border=True, height="stretch"):
+                st.markdown("#### :material/candlestick_chart: Binance live")
+                st.write("Public market data of BTCUSDT, ETHUSDT and SOLUSDT; no account needed.")
+                st.space("stretch")
+                st.button(
+                    "Watch Binance live",
+                    width="stretch",
+                    key="start-binance",
+                    on_click=begin,
+                    args=(sources.BINANCE,),
+                )
+
+
+def begin(name: str) -> None:
+    """Start the worker of that source and lead the session to it."""
+    source = sources.named(name)
+    st.session_state["source"] = name
+    st.session_state["_started"] = (name, time.monotonic())
+    source.start(sources.FIRST_SYMBOLS[name])
+
+
+def started_s(name: str) -> float | None:
+    """Return how long ago this session started the source's worker, None if it did not."""
+    started = st.session_state.get("_started")
+    return time.monotonic() - started[1] if started and started[0] == name else None
+
+
+@st.fragment(run_every=0.5)
+def starting(source: sources.Source) -> None:
+    """Show how far the start has come; the page is run again when there is something to see."""
+    pulse = feeder(source.store).pulse()
+    if pulse.stored:
+        st.rerun()
+    waited = started_s(source.name)
+    if waited is None and pulse.health.state not in ("starting", "live", "behind"):
+        st.rerun()
+    if waited is not None and waited > START_S:
+        _failed(source, pulse)
+        return
+    words, share = _progress(pulse)
+    with st.container(key="starting"):
+        st.progress(share, text=words)
+        st.skeleton(height=420)
+
+
+def _progress(pulse: Pulse) -> tuple[str, float]:
+    if pulse.error or pulse.status is None:
+        return "Starting the worker …", 0.25
+    if not pulse.status.connections:
+        return "Connecting to the exchange …", 0.5
+    return "Waiting for the first trades …", 0.8
+
+
+def _failed(source: sources.Source, pulse: Pulse) -> None:
+    st.error(
+        f"**No trades have come.** {pulse.health.reason} {pulse.health.remedy}",
+        icon=":material/error:",
+    )
+    if pulse.error:
+        show_notice(pulse.error, key="starting")
+    if not source.is_practice:
+        st.button(
+            "Use the practice exchange",
+            key="fallback-practice",
+            on_click=begin,
+            args=(sources.PRACTICE,),
+        )

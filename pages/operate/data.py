@@ -41,7 +41,7 @@ def symbols(source: sources.Source, known: tuple[str, ...]) -> None:
     if pulse.symbols.is_empty():
         st.caption("No symbol has reported yet.")
     else:
-        symbols_table(pulse.symbols)
+        symbols_table(pulse.symbols, pulse.tick_sizes)
 
 
 @st.fragment(run_every=5.0)

@@ -9,6 +9,7 @@ import functools
 import gzip
 import hashlib
 import json
+from collections.abc import Callable
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -68,7 +69,7 @@ def _plotly() -> tuple[bytes, bytes]:
     return plain, gzip.compress(plain, 6)
 
 
-def _answer(load):
+def _answer(load: Callable[[], tuple[bytes, bytes]]) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:
         plain, packed = load()
         if "gzip" in request.headers.get("accept-encoding", ""):

@@ -32,51 +32,79 @@ def compact(value: float) -> str:
     return f"{value:,.2f}"
 
 
+_SPAN = "over the visible range"
+_FROM_LAST = "below it, how far that is from the last price."
+# Field of the summary: label, kind of curve, what the tooltip says.
+_CARDS: dict[str, tuple[str, str, str]] = {
+    "last": ("Last", "line", f"Close of the newest bar; change against the first open, {_SPAN}."),
+    "high": ("High", "line", f"Highest trade {_SPAN}; {_FROM_LAST}"),
+    "low": ("Low", "line", f"Lowest trade {_SPAN}; {_FROM_LAST}"),
+    "mean": (
+        "VWAP",
+        "line",
+        "Mean price: VWAP = Σ(price · size) / Σ size, or the mean of closes where no volume is "
+        f"known; {_FROM_LAST}",
+    ),
+    "volatility": (
+        "Volatility σ",
+        "line",
+        "Sample deviation (n − 1) of log returns between neighbouring bars, times "
+        "√(365 · 86,400 / seconds a bar).",
+    ),
+    "volume": ("Volume", "bar", f"Base units traded {_SPAN}; below it, quote units."),
+    "trades": ("Trades", "bar", f"Aggregate trades {_SPAN}."),
+    "taker_buy_share": (
+        "Taker buys",
+        "line",
+        "Volume of trades whose taker bought, divided by all volume.",
+    ),
+}
+
+
 def price_cards(
     summary: Summary, curves: Sparklines, *, tick_size: float | None, base: str, quote: str
 ) -> tuple[Card, ...]:
     """Return the cards of one symbol over the visible range."""
-    decimals = price_decimals(tick_size, summary.last)
+    texts = _texts(summary, price_decimals(tick_size, summary.last), quote)
+    cards = []
+    for field, (label, kind, text) in _CARDS.items():
+        if field == "mean" and summary.mean_kind != "VWAP":
+            label = "Mean close"
+        if field == "volume":
+            label = f"{label} {base}".strip()
+        if reason := summary.reason(field):
+            text = f"{text} Not known: {reason}."
+        value, delta = texts[field]
+        curve = tuple(getattr(curves, field))
+        cards.append(Card(label, value, delta, curve, kind, text))
+    return tuple(cards)
 
-    def price(value: float | None) -> str:
-        return UNKNOWN if value is None else f"{value:,.{decimals}f}"
 
-    def card(label: str, field: str, value: str, kind: str, text: str, delta: str | None) -> Card:
-        reason = summary.reason(field)
-        text = f"{text} Not known: {reason}." if reason else text
-        return Card(label, value, delta, tuple(getattr(curves, field)), kind, text)
+def _texts(summary: Summary, decimals: int, quote: str) -> dict[str, tuple[str, str | None]]:
+    """Return each card's value and what stands below it."""
 
+    def shown(value: float | None, text: str) -> str:
+        return UNKNOWN if value is None else text.format(value)
+
+    price = f"{{:,.{decimals}f}}"
     change = None
     if summary.change_abs is not None and summary.change_pct is not None:
         change = f"{summary.change_pct:+.2f}% {summary.change_abs:+,.{decimals}f}"
-    volatility = UNKNOWN if summary.volatility is None else f"{100 * summary.volatility:,.1f}%"
-    share = UNKNOWN if summary.taker_buy_share is None else f"{100 * summary.taker_buy_share:.1f}%"
-    volume = UNKNOWN if summary.volume is None else compact(summary.volume)
     worth = None if summary.quote_volume is None else f"{compact(summary.quote_volume)} {quote}"
-    trades = UNKNOWN if summary.trades is None else f"{summary.trades:,}"
-    sell = None if summary.taker_buy_share is None else f"sells {1 - summary.taker_buy_share:.1%}"
-    span = "over the visible range"
-    from_last = "below it, how far that is from the last price."
-    mean = "VWAP" if summary.mean_kind == "VWAP" else "Mean close"
-    return (
-        card("Last", "last", price(summary.last), "line",
-             f"Close of the newest bar; change against the first open, {span}.", change),
-        card("High", "high", price(summary.high), "line",
-             f"Highest trade {span}; {from_last}", _away(summary.high, summary.last)),
-        card("Low", "low", price(summary.low), "line",
-             f"Lowest trade {span}; {from_last}", _away(summary.low, summary.last)),
-        card(mean, "mean", price(summary.mean), "line",
-             "Mean price: VWAP = Σ(price · size) / Σ size, or the mean of closes where no volume "
-             f"is known; {from_last}", _away(summary.mean, summary.last)),
-        card("Volatility σ", "volatility", volatility, "line",
-             "Sample deviation (n − 1) of log returns between neighbouring bars, times "
-             "√(365 · 86,400 / seconds a bar).", f"{summary.returns:,} returns"),
-        card(f"Volume {base}".strip(), "volume", volume, "bar", f"Base units traded {span}.", worth),
-        card("Trades", "trades", trades, "bar", f"Aggregate trades {span}.",
-             f"{summary.bars:,} bars"),
-        card("Taker buys", "taker_buy_share", share, "line",
-             "Volume of trades whose taker bought, divided by all volume.", sell),
-    )  # fmt: skip
+    share = summary.taker_buy_share
+    return {
+        "last": (shown(summary.last, price), change),
+        "high": (shown(summary.high, price), _away(summary.high, summary.last)),
+        "low": (shown(summary.low, price), _away(summary.low, summary.last)),
+        "mean": (shown(summary.mean, price), _away(summary.mean, summary.last)),
+        "volatility": (shown(summary.volatility, "{:,.1%}"), f"{summary.returns:,} returns"),
+        "volume": (UNKNOWN if summary.volume is None else compact(summary.volume), worth),
+        "trades": (shown(summary.trades, "{:,}"), f"{summary.bars:,} bars"),
+        "taker_buy_share": (
+            shown(share, "{:.1%}"),
+            None if share is None else f"sells {1 - share:.1%}",
+        ),
+    }
 
 
 def _away(level: float | None, last: float | None) -> str | None:

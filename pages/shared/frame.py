@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.supervisor import Health
 from pages.shared import sources
 from pages.shared.feeder import Pulse, feeder
 from pages.shared.notices import notice_for
@@ -29,6 +28,7 @@ _CSS = """<style>
 .st-key-cards [data-testid="stMetricDelta"] { font-size: .78rem; }
 .st-key-cards [data-testid="stMetricChart"] { margin-bottom: .4rem; }
 .st-key-pill button { white-space: nowrap; }
+.st-key-source button { text-transform: capitalize; }
 @media (max-width: 640px) { .st-key-cards [data-testid="stMetricChart"] { display: none; } }
 </style>"""
 
@@ -45,14 +45,16 @@ def frame() -> None:
 
 
 def _source_control() -> None:
-    names = list(sources.LABELS)
     default = st.session_state.setdefault("_source_default", sources.default_name())
+    # Streamlit warns when a control has both a default and a value set by the script.
+    chosen = st.session_state.pop("_source_chosen", None)
+    if chosen:
+        st.session_state["source"] = chosen
     st.segmented_control(
         "Source",
-        names,
-        default=default,
+        list(sources.LABELS),
+        default=None if chosen else default,
         required=True,
-        format_func=sources.LABELS.__getitem__,
         key="source",
         bind="query-params",
         label_visibility="collapsed",
@@ -80,22 +82,26 @@ def status_pill() -> None:
 
 def pill_text(pulse: Pulse) -> str:
     """Return the pill's text: state, delay, symbols, gaps; the colour says it once more."""
-    state = pulse.health.state
-    colour = _COLOURS.get(state, "gray")
+    state, colour = pulse.health.state, _COLOURS.get(pulse.health.state, "gray")
     if pulse.error and state not in ("never", "starting"):
         colour, state = "orange", "file not readable"
     elif state == "live" and pulse.open_gaps:
         colour = "orange"
     mark = "●" if colour == "green" else "▲" if colour == "orange" else "■"
-    words = [f":{colour}[{mark}] {state}"]
+    words = [f":{colour}[{mark}] {'not started' if state == 'never' else state}"]
     if state in ("live", "behind") and pulse.lag_s is not None:
         words.append(f"{pulse.lag_s:.1f} s behind")
     if state in ("stopped", "dead", "stuck") and pulse.health.age_s is not None:
         words.append(f"{ago(pulse.health.age_s)} ago")
     if pulse.watchlist:
-        words.append(f"{len(pulse.watchlist)} symbols")
-        words.append(f"{pulse.open_gaps:,} gaps")
+        words.append(counted(len(pulse.watchlist), "symbol"))
+        words.append(counted(pulse.open_gaps, "gap"))
     return " · ".join(words)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: 1 gap, 2 gaps."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def ago(seconds: float) -> str:
@@ -104,8 +110,3 @@ def ago(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds / 86400:.0f} d"
-
-
-def is_starting(health: Health) -> bool:
-    """Return whether a worker is about to write its first trades."""
-    return health.state == "starting"

@@ -353,7 +353,7 @@ class Chart {
     if (!Number.isFinite(last)) return
     if (view.preset) {
       const begin = Math.max(last - head.span, first - 2 * bar)
-      const from = Math.min(begin, last - Math.min(90 * bar, head.span))
+      const from = Math.min(begin, last - Math.min(60 * bar, head.span))
       view.from = from
       view.to = last + Math.max(bar, 0.02 * (last - from))
     } else if (view.follow) {

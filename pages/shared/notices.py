@@ -110,7 +110,7 @@ def _go_to_data() -> None:
 
 
 def _use_practice() -> None:
-    st.session_state["source"] = "practice"
+    st.session_state["_source_chosen"] = "practice"
 
 
 def _again() -> None:

@@ -15,15 +15,15 @@ ZONES = {"utc": "UTC", "local": "Local"}
 
 def symbols_picker(available: Sequence[str]) -> tuple[str, ...]:
     """Show the symbols to choose from; returns the chosen ones, the first one if none is."""
-    if known := st.session_state.get("symbols"):
-        # Another source has other symbols: what it lacks falls away, nothing is reset for it.
-        kept = [symbol for symbol in known if symbol in available]
-        if kept != known:
-            st.session_state["symbols"] = kept
+    known = st.session_state.get("symbols") or []
+    # Another source has other symbols: what it lacks falls away, the rest stays chosen.
+    kept = [symbol for symbol in known if symbol in available]
+    if kept != list(known):
+        st.session_state["symbols"] = kept
     chosen = st.multiselect(
         "Symbols",
         list(available),
-        default=list(available[:1]),
+        default=list(available[:1]) if kept == list(known) else None,
         format_func=str.upper,
         key="symbols",
         bind="query-params",

@@ -58,9 +58,8 @@ class PriceView:
         """Return exactly the bars in view, all symbols below each other."""
         begin, end = utc(self.window.seen_from_ms), utc(self.window.seen_to_ms)
         step = pl.duration(milliseconds=TIMEFRAMES[self.window.timeframe] * 1000)
-        return pl.concat(self.answer.value.values()).filter(
-            pl.col("ts") + step > begin, pl.col("ts") < end
-        )
+        frames: list[pl.DataFrame] = list(self.answer.value.values())
+        return pl.concat(frames).filter(pl.col("ts") + step > begin, pl.col("ts") < end)
 
 
 def shared(key: Hashable, build: Callable[[], Any]) -> Any:
@@ -162,17 +161,22 @@ def _cards(answer: Answer, looking: Window, pulse: Pulse, choice: Choice) -> tup
     bars = bars.filter(
         pl.col("ts").is_between(utc(looking.seen_from_ms), utc(looking.seen_to_ms), closed="left")
     )
-    contract = (
-        pulse.contracts.filter(pl.col("symbol") == symbol) if pulse.contracts.height else None
-    )
-    known = contract is not None and contract.height
+    base, quote = _assets(pulse, symbol)
     return price_cards(
         summary(bars, seconds),
         sparklines(bars, seconds),
         tick_size=pulse.tick_sizes.get(symbol),
-        base=contract["base_asset"][0] if known else "",
-        quote=contract["quote_asset"][0] if known else "quote",
+        base=base,
+        quote=quote,
     )
+
+
+def _assets(pulse: Pulse, symbol: str) -> tuple[str, str]:
+    """Return what is traded and in what, as far as the exchange's list is known."""
+    if pulse.contracts.is_empty():
+        return "", "quote"
+    found = pulse.contracts.filter(pl.col("symbol") == symbol)
+    return (found["base_asset"][0], found["quote_asset"][0]) if found.height else ("", "quote")
 
 
 def _coverage(feed: Feeder, choice: Choice, looking: Window) -> str:

@@ -72,5 +72,6 @@ def current() -> Source:
     """Return the session's source: the frame's control, else the default of its first run."""
     name = st.session_state.get("source")
     if name not in LABELS:
+        # Before the control's first run, and where a browser sent something else.
         name = st.session_state.setdefault("_source_default", default_name())
     return named(name)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
 import streamlit as st
 
+from core.charts import price_decimals
 from core.models import CoverageSummary
 from pages.shared.cards import UNKNOWN
 
 _COLUMN = st.column_config
 
 
-def symbols_table(symbols: pl.DataFrame) -> None:
-    """Show one row a watched symbol; the one furthest behind is not hidden by sorting."""
-    shown = symbols.with_columns(pl.col("symbol").str.to_uppercase())
+def symbols_table(symbols: pl.DataFrame, tick_sizes: Mapping[str, float]) -> None:
+    """Show one row a watched symbol; prices have as many decimals as their tick size."""
+    prices = [
+        UNKNOWN if price is None else f"{price:,.{price_decimals(tick_sizes.get(symbol), price)}f}"
+        for symbol, price in symbols.select("symbol", "last_price").iter_rows()
+    ]
+    shown = symbols.with_columns(
+        pl.col("symbol").str.to_uppercase(), last_price=pl.Series(prices, dtype=pl.String)
+    )
     st.dataframe(
         shown,
         key="symbols-table",
@@ -25,7 +32,7 @@ def symbols_table(symbols: pl.DataFrame) -> None:
         column_config={
             "symbol": _COLUMN.TextColumn("Symbol", pinned=True),
             "state": _COLUMN.TextColumn("State"),
-            "last_price": _COLUMN.NumberColumn("Last price", format="localized"),
+            "last_price": _COLUMN.TextColumn("Last price", alignment="right"),
             "last_trade_ts": _COLUMN.DatetimeColumn("Last trade (UTC)", format="HH:mm:ss.SSS"),
             "lag_s": _COLUMN.NumberColumn(
                 "Behind s", format="%.2f", help="Age of the newest event when it arrived."

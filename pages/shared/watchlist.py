@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import polars as pl
 import streamlit as st
 
 from core.commands import add_to_watchlist, remove_from_watchlist
 from core.errors import PerpduckError
+from core.store import Store
 from pages.shared import sources
 from pages.shared.feeder import Pulse, feeder
 from pages.shared.notices import show_notice
@@ -66,7 +69,9 @@ def _remove(source: sources.Source) -> None:
     _change(source, "remove-symbols", remove_from_watchlist)
 
 
-def _change(source, key, command) -> None:
+def _change(
+    source: sources.Source, key: str, command: Callable[[Store, Sequence[str]], None]
+) -> None:
     chosen = [str(symbol) for symbol in st.session_state.get(key) or []]
     if not chosen:
         return

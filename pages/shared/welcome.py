@@ -6,6 +6,7 @@ import time
 
 import streamlit as st
 
+from core.errors import PerpduckError, WorkerRunning
 from pages.shared import sources
 from pages.shared.feeder import Pulse, feeder
 from pages.shared.notices import show_notice
@@ -16,6 +17,8 @@ START_S = 45.0
 
 def welcome() -> None:
     """Offer the practice exchange and Binance; one click starts the worker."""
+    if error := st.session_state.pop("_start_error", None):
+        st.error(f"**The worker could not be started.** {error}", icon=":material/error:")
     with st.container(horizontal_alignment="center", key="welcome"):
         st.title("Every trade, as it happens", text_alignment="center")
         st.markdown(
@@ -54,10 +57,16 @@ def welcome() -> None:
 
 def begin(name: str) -> None:
     """Start the worker of that source and lead the session to it."""
-    source = sources.named(name)
-    st.session_state["source"] = name
+    st.session_state["_source_chosen"] = name
+    try:
+        sources.named(name).start(sources.FIRST_SYMBOLS[name])
+    except WorkerRunning:
+        # Another session was quicker: its worker is as good.
+        pass
+    except (PerpduckError, OSError) as error:
+        st.session_state["_start_error"] = str(error)
+        return
     st.session_state["_started"] = (name, time.monotonic())
-    source.start(sources.FIRST_SYMBOLS[name])
 
 
 def started_s(name: str) -> float | None:

@@ -1,0 +1,135 @@
+"""The figures: decimals, colours that can be read, what stands where, and what it costs."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pytest
+
+from core.charts import PALETTE, epoch_ms, price_decimals, prices_chart, themed
+
+START = datetime(2026, 1, 1)
+
+
+def bars_frame(count: int, *, skip: tuple[int, ...] = ()) -> pl.DataFrame:
+    """One-second bars with a slow wave; the numbers in ``skip`` are missing."""
+    at = [i for i in range(count) if i not in skip]
+    close = [100.0 + 5 * np.sin(i / 9) for i in at]
+    return pl.DataFrame(
+        {
+            "symbol": ["btcusdt"] * len(at),
+            "ts": pl.Series([START + timedelta(seconds=i) for i in at], dtype=pl.Datetime("ms")),
+            "open": [c - 0.1 for c in close],
+            "high": [c + 0.5 for c in close],
+            "low": [c - 0.5 for c in close],
+            "close": close,
+            "volume": [2.0] * len(at),
+            "quote_volume": [2.0 * c for c in close],
+            "trades": [3] * len(at),
+            "taker_buy_volume": [0.5] * len(at),
+        }
+    )
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance by WCAG 2.2."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "ink", ["ink", "muted", "leg_x", "leg_y", "spread", "up", "down", "threshold"]
+)
+def test_every_ink_reads_on_its_background(theme: str, ink: str) -> None:
+    assert contrast(PALETTE[theme][ink], PALETTE[theme]["background"]) >= 4.5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("one", "other"), [("up", "down"), ("buy", "sell")])
+def test_up_and_down_differ_in_lightness_not_in_hue_alone(theme: str, one: str, other: str) -> None:
+    assert contrast(PALETTE[theme][one], PALETTE[theme][other]) >= 1.3
+
+
+@pytest.mark.parametrize(
+    ("tick", "price", "decimals"),
+    [(0.1, None, 1), (0.01, None, 2), (1.0, None, 0), (1e-7, None, 7), (0.00001, 1.0, 5),
+     (None, 64_000.0, 0), (None, 1.5, 4), (None, 0.00012, 8), (None, None, 2)],
+)  # fmt: skip
+def test_decimals_follow_the_tick_size(
+    tick: float | None, price: float | None, decimals: int
+) -> None:
+    assert price_decimals(tick, price) == decimals
+
+
+def test_panels_share_one_time_axis_and_do_not_overlap() -> None:
+    bars = bars_frame(50)
+    spec = prices_chart({"btcusdt": bars, "ethusdt": bars}, timeframe_s=1)
+    assert {trace["xaxis"] for trace in spec["data"]} == {"x"}
+    domains = sorted(
+        axis["domain"] for name, axis in spec["layout"].items() if name.startswith("yaxis")
+    )
+    assert len(domains) == 4
+    assert all(below[1] <= above[0] for below, above in pairwise(domains))
+    assert spec["layout"]["xaxis"]["anchor"] == "y4"
+
+
+def test_forming_bars_are_traces_of_their_own() -> None:
+    bars = bars_frame(10)
+    spec = prices_chart(
+        {"btcusdt": bars}, timeframe_s=1, forming_from_ms=float(epoch_ms(bars["ts"])[-1])
+    )
+    closed, forming = (trace for trace in spec["data"] if trace["type"] == "candlestick")
+    assert len(closed["x"]) == 9
+    assert len(forming["x"]) == 1
+    assert forming["opacity"] < closed["opacity"]
+
+
+def test_missing_bars_stay_missing() -> None:
+    spec = prices_chart({"btcusdt": bars_frame(30, skip=(10, 11, 12))}, timeframe_s=1)
+    assert np.diff(spec["data"][0]["x"]).max() == 4000.0
+
+
+def test_taker_sides_add_up_to_the_volume() -> None:
+    spec = prices_chart({"btcusdt": bars_frame(5)}, timeframe_s=1)
+    buys, sells = (trace["y"] for trace in spec["data"] if trace["type"] == "bar")
+    assert (buys + sells).tolist() == [2.0] * 5
+
+
+def test_the_last_price_is_labelled_with_the_ticks_decimals() -> None:
+    spec = prices_chart({"btcusdt": bars_frame(5)}, timeframe_s=1, tick_sizes={"btcusdt": 0.001})
+    label = next(note for note in spec["layout"]["annotations"] if note["name"] == "last")
+    assert label["text"] == f"<b>{bars_frame(5)['close'][-1]:.3f}</b>"
+
+
+def test_a_symbol_without_bars_keeps_its_panel() -> None:
+    spec = prices_chart({"btcusdt": bars_frame(0), "ethusdt": bars_frame(3)}, timeframe_s=1)
+    assert spec["layout"]["meta"]["panels"] == 2
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_themed_leaves_no_token_and_plotly_takes_the_figure(theme: str) -> None:
+    figure = pytest.importorskip("plotly.graph_objects").Figure(
+        themed(prices_chart({"btcusdt": bars_frame(20)}, timeframe_s=1), theme)
+    )
+    assert '"$' not in figure.to_json()
+
+
+def test_a_figure_of_1500_candles_takes_less_than_five_milliseconds() -> None:
+    bars = bars_frame(1500)
+    costs = []
+    for _ in range(20):
+        began = time.perf_counter()
+        prices_chart({"btcusdt": bars}, timeframe_s=1)
+        costs.append(time.perf_counter() - began)
+    assert sorted(costs)[10] < 0.005

@@ -1,0 +1,143 @@
+"""The design's direction, read from the imports: who may know whom, and one gate to the file."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = sorted((ROOT / "core").rglob("*.py"))
+PAGES = [ROOT / "streamlit_app.py", *sorted((ROOT / "pages").rglob("*.py"))]
+PRODUCT = [*CORE, *PAGES, ROOT / "ingest_worker.py"]
+
+# The file's gate: the store, its own room, and nobody else.
+GATE = {"core/store.py", "core/store_file.py"}
+DUCKDB = GATE | {"core/queries.py"}
+# What only parses or computes: no database, no network, no screen.
+PURE = (
+    "core/charts.py",
+    "core/summary.py",
+    "core/models.py",
+    "core/errors.py",
+    "core/feed/messages.py",
+    "core/feed/gaps.py",
+    "core/stats/",
+)
+NETWORK = {"websockets", "httpx", "aiohttp", "requests", "socket", "urllib.request"}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that the file imports, at any depth of the code."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def reaches(path: Path, *modules: str) -> set[str]:
+    return {
+        name
+        for name in imported(path)
+        if any(name == module or name.startswith(f"{module}.") for module in modules)
+    }
+
+
+def params(paths: list[Path]) -> list[object]:
+    return [pytest.param(path, id=name_of(path)) for path in paths if path.exists()]
+
+
+@pytest.mark.parametrize("path", params([*CORE, ROOT / "ingest_worker.py"]))
+def test_core_and_worker_know_neither_streamlit_nor_pages(path: Path) -> None:
+    assert not reaches(path, "streamlit", "pages", "streamlit_app")
+
+
+@pytest.mark.parametrize("path", params(PRODUCT))
+def test_only_the_store_and_the_queries_import_duckdb(path: Path) -> None:
+    assert name_of(path) in DUCKDB or not reaches(path, "duckdb")
+
+
+@pytest.mark.parametrize("path", params([p for p in CORE if name_of(p).startswith(PURE)]))
+def test_what_only_computes_knows_no_store_no_network_no_screen(path: Path) -> None:
+    assert not reaches(
+        path, "duckdb", "core.store", "core.queries", "core.commands", "streamlit", *NETWORK
+    )
+
+
+def test_no_page_reaches_past_core_into_the_feed_or_the_writer() -> None:
+    for path in PAGES:
+        assert not reaches(path, "core.feed", "core.trade_writer", "core.ingest"), name_of(path)
+
+
+def calls(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield node.lineno, ast.unparse(node.func)
+
+
+OPENERS = ("open", "read_bytes", "read_text", "write_bytes", "write_text", "copyfile", "copy2")
+
+
+def is_on_the_store(call: ast.Call) -> bool:
+    """Whether an opening call names the database: its receiver or argument says db or store."""
+    text = ast.unparse(call)
+    words = (
+        "settings.db",
+        "store.path",
+        "self.path",
+        "practice_db()",
+        "(db)",
+        "db.open",
+        "db.read",
+    )
+    return any(word in text for word in words)
+
+
+@pytest.mark.parametrize("path", params([p for p in PRODUCT if name_of(p) not in GATE]))
+def test_one_gate_nobody_else_opens_copies_or_hashes_the_file(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            last = ast.unparse(node.func).rpartition(".")[2]
+            assert not (last in OPENERS and is_on_the_store(node)), f"{name_of(path)}:{node.lineno}"
+
+
+@pytest.mark.parametrize("path", params([p for p in PRODUCT if name_of(p) not in GATE]))
+def test_one_gate_nobody_else_attaches_or_connects(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            words = node.value.lower().split()
+            assert "attach" not in words[:1], f"{name_of(path)}:{node.lineno} attaches a file"
+    assert not [place for place, call in calls(path) if call == "duckdb.connect"]
+
+
+@pytest.mark.parametrize("path", params([p for p in CORE if p.suffix == ".py"]))
+def test_only_the_settings_read_the_environment(path: Path) -> None:
+    allowed = {"core/config.py"}
+    text = path.read_text(encoding="utf-8")
+    assert name_of(path) in allowed or "os.environ" not in text
+
+
+def test_no_page_lies_directly_in_pages() -> None:
+    """Streamlit's old mechanism would find it and show it without the frame."""
+    assert not list((ROOT / "pages").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", params(PAGES))
+def test_modules_stay_under_300_lines_and_functions_under_40(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") < 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 42, f"{name_of(path)}: {node.name}"

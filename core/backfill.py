@@ -27,6 +27,8 @@ PAGE = 1000
 HOUR_MS = 3_600_000
 # A hole this young may still be filled by a frame that is on its way.
 SETTLE_MS = 1_000
+# A location does not change from one second to the next.
+RESTRICTED_S = 15.0
 # REST may trail the socket: an answer that ends early is not believed for this long.
 TRAIL_MS = 60_000
 # Ids that were simply not in the answer are asked for this often before they are void.
@@ -114,11 +116,12 @@ class GapFiller:
                 delays = backoff_delays()
             except RateLimited as error:
                 self.trouble = str(error)
-                await asyncio.sleep(max(0.1, error.retry_at_ms / 1000 - time.time()))
+                # The client itself refuses until then; asking it each second costs nothing.
+                await asyncio.sleep(min(1.0, max(0.1, error.retry_at_ms / 1000 - time.time())))
                 continue
             except Restricted as error:
                 self.trouble, self.restricted = str(error), True
-                await asyncio.sleep(60.0)
+                await asyncio.sleep(RESTRICTED_S)
                 continue
             except FeedError as error:
                 if str(error) != self.trouble:

@@ -63,7 +63,7 @@ class TradeBuffer:
 
         The rows stay in the buffer until `drop` is called with that number.
         """
-        if not self._batches:
+        if self._rows < limit // 2:
             self._refill()
         count = rows = 0
         for batch in self._batches:

@@ -48,7 +48,7 @@ class Worker:
         self._started_at = utc_now()
         self._stopping = asyncio.Event()
         self._vitals = Vitals(settings.venue, self._started_at, _now_ms)
-        self._buffer = TradeBuffer(Path(f"{settings.db}.spill"), max_rows=settings.buffer_rows)
+        self.buffer = TradeBuffer(Path(f"{settings.db}.spill"), max_rows=settings.buffer_rows)
         self._pool = StreamPool(
             settings.ws_url,
             self._take_frames,
@@ -62,6 +62,7 @@ class Worker:
             exchange_ms=self._vitals.exchange_ms,
             accept=self._take_page,
         )
+        self._in_flight = 0  # the oldest batches, which a transaction has right now
         self._missing: list[Missing] = []
         self._gaps: dict[str, list[Gap]] = {}
         self._watchlist: list[str] = []
@@ -111,7 +112,7 @@ class Worker:
         self._count_rejects(parsed)
         if len(parsed.trades):
             self._vitals.received(parsed.trades, parsed.event_ms)
-            self._buffer.add(parsed.trades)
+            self.buffer.add(parsed.trades)
             for symbol in parsed.event_ms:
                 self._unsure.pop(symbol, None)
 
@@ -126,7 +127,7 @@ class Worker:
             self._vitals.rejected[kind] += count
 
     def _take_page(self, trades: pl.DataFrame, missing: list[Missing]) -> None:
-        self._buffer.add(trades)
+        self.buffer.add(trades)
         self._missing.extend(missing)
 
     # -- out -----------------------------------------------------------------------------
@@ -143,13 +144,14 @@ class Worker:
 
     async def _flush_once(self, wait_s: float, *, state: str = "live") -> bool:
         """Write one batch; returns whether there is more to write at once."""
-        trades, batches = self._buffer.peek(FLUSH_ROWS)
+        trades, batches = self.buffer.peek(FLUSH_ROWS)
+        self._in_flight = batches
         missing, fetched = list(self._missing), self._filler.pending()
         watch, contracts = list(self._to_watch), self._new_contracts
         work = Work(
             trades=trades,
             missing=missing,
-            status=self._worker_row(state),
+            status=self._worker_row(state, len(trades)),
             symbol_rows=self._vitals.symbol_rows(self._watchlist, self._gaps, self._notes()),
             contracts=contracts,
             watch=watch,
@@ -165,18 +167,20 @@ class Worker:
                 wait_s=wait_s,
             )
         except StoreError as error:
+            self._in_flight = 0
             await self._note_file_trouble(error)
             return False
         self._vitals.flushed(time.monotonic() - began)
         self._file_trouble = ""
-        self._buffer.drop(batches)
+        self.buffer.drop(batches)
+        self._in_flight = 0
         self._missing = self._missing[len(missing) :]
         self._filler.committed(fetched)
         self._to_watch = self._to_watch[len(watch) :]
         if contracts is self._new_contracts:
             self._new_contracts = ()
         self._follow(outcome)
-        return len(self._buffer) >= FLUSH_ROWS // 2
+        return len(self.buffer) >= FLUSH_ROWS // 2
 
     async def _note_file_trouble(self, error: StoreError) -> None:
         if isinstance(error, WrongFile):
@@ -215,32 +219,30 @@ class Worker:
         deadline = time.monotonic() + STOP_FLUSH_S
         while (left := deadline - time.monotonic()) > 0:
             more = await self._flush_once(left, state="stopped")
-            if not self._file_trouble and not more and not len(self._buffer):
+            if not self._file_trouble and not more and not len(self.buffer):
                 logger.info("stopped; everything is stored")
                 return
-        if (rest := self._buffer.take_for_spill(0)) is not None:
-            path = await asyncio.to_thread(self._buffer.write_spill, rest)
+        if (rest := self.buffer.take_for_spill(0)) is not None:
+            path = await asyncio.to_thread(self.buffer.write_spill, rest)
             logger.warning("stopped; %d trades wait in %s for the next start", len(rest), path)
 
     async def _spill(self) -> None:
         """Move rows from memory to disk while the file cannot be written."""
         while True:
             await asyncio.sleep(0.5)
-            if not self._buffer.is_over():
+            if not self.buffer.is_over():
                 continue
-            # The oldest batches may be in a transaction right now; they are small beside the rest.
-            keep = self._buffer.peek(FLUSH_ROWS)[1]
-            taken = self._buffer.take_for_spill(keep)
+            taken = self.buffer.take_for_spill(self._in_flight)
             if taken is None:
                 continue
             try:
-                path = await asyncio.to_thread(self._buffer.write_spill, taken)
+                path = await asyncio.to_thread(self.buffer.write_spill, taken)
             except OSError as error:
                 logger.warning("the buffer stays in memory: %s", error)
-                self._buffer.add(taken)
+                self.buffer.add(taken)
                 await asyncio.sleep(5.0)
             else:
-                self._buffer.note_spilled(path, len(taken))
+                self.buffer.note_spilled(path, len(taken))
 
     # -- beside --------------------------------------------------------------------------
 
@@ -307,7 +309,7 @@ class Worker:
             stop_ms = min(end_ms, start_ms + HOUR_MS - 1)
             page = await self._rest.fetch_trades_between(symbol, start_ms=start_ms, end_ms=stop_ms)
             if page.rows:
-                self._buffer.add(page.trades)
+                self.buffer.add(page.trades)
                 return
             start_ms = stop_ms + 1
 
@@ -319,11 +321,11 @@ class Worker:
             last_id = max(self._vitals.last_id(symbol), self._stored_last.get(symbol, -1))
             if last_id >= 0 and symbol in self._watchlist:
                 page = await self._rest.fetch_trades(symbol, from_id=last_id + 1)
-                self._buffer.add(page.trades)
+                self.buffer.add(page.trades)
 
     # -- status --------------------------------------------------------------------------
 
-    def _worker_row(self, state: str) -> WorkerStatus:
+    def _worker_row(self, state: str, writing: int) -> WorkerStatus:
         connections = self._pool.status()
         self._vitals.connections = sum(c.state == "live" for c in connections)
         self._vitals.reconnects = sum(c.reconnects for c in connections)
@@ -331,12 +333,12 @@ class Worker:
         return self._vitals.worker_row(
             state=state,
             now=utc_now(),
-            buffered=self._buffer.rows,
-            spilled=self._buffer.spilled_rows,
-            note="" if state == "stopped" else self._note(),
+            buffered=max(0, self.buffer.rows - writing),
+            spilled=self.buffer.spilled_rows,
+            note="" if state == "stopped" else self.note(),
         )
 
-    def _note(self) -> str:
+    def note(self) -> str:
         """Say in plain words what is wrong now, empty when nothing is."""
         connections = self._pool.status()
         if any(c.restricted for c in connections) or self._filler.restricted:

@@ -22,6 +22,7 @@ import duckdb
 from core.errors import StoreBusy, StoreFull, StoreMissing, WrongVenue
 from core.sql import migrations
 from core.store_file import (
+    MIN_FREE_BYTES,
     Connection,
     attach_patiently,
     busy,
@@ -44,7 +45,6 @@ LEASE_S = 0.25
 LEASE_PAUSE_S = 0.025
 READ_LIMIT_S = 0.4
 BUSY_WAIT_S = 5.0
-MIN_FREE_BYTES = 8 << 20
 
 
 class Store:
@@ -191,7 +191,10 @@ class Store:
 
     def _migrate(self) -> None:
         with contextlib.closing(cursor_on_store(self._duck)) as con:
-            migrate(con)
+            try:
+                migrate(con)
+            except duckdb.Error as error:
+                raise translated(error, self.path) from error
 
     # -- writing -------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from core.sql import migrations
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 
 WAL_LIMIT = "4MB"
+MIN_FREE_BYTES = 8 << 20
 
 
 def instance() -> Connection:
@@ -30,7 +31,7 @@ def instance() -> Connection:
     con = duckdb.connect(":memory:")
     con.execute(f"set checkpoint_threshold = '{WAL_LIMIT}'")
     con.execute("pragma disable_checkpoint_on_shutdown")
-    con.execute("set python_enable_replacements = false")
+    con.execute("set global python_enable_replacements = false")
     return con
 
 

@@ -23,7 +23,8 @@ from core.commands import request_stop
 from core.config import Settings
 from core.errors import WorkerRunning
 from core.models import WorkerStatus
-from core.store import MIN_FREE_BYTES, Store
+from core.store import Store
+from core.store_file import MIN_FREE_BYTES
 from core.trade_writer import utc_now
 
 _WORKER = Path(__file__).resolve().parent.parent / "ingest_worker.py"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
+
 from core.models import TRADE_SCHEMA
 from core.store import Store, open_store
 
@@ -44,12 +45,12 @@ def trades_frame(
     ).with_columns(pl.col("ts").cast(pl.Datetime("ms")))
 
 
-@pytest.fixture()
-def store(tmp_path: Path) -> Iterator[Store]:
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
     """An empty store of the live venue."""
     made = open_store(tmp_path / "perpduck.duckdb")
     made.prepare("binance")
-    yield made
+    return made
 
 
 BAR_COLUMNS = (
@@ -79,7 +80,8 @@ def assert_exact(store: Store) -> None:
         ).fetchall()
         assert doubles == []
         held = con.execute(
-            "select symbol, sum(last_id - first_id + 1) from coverage group by symbol order by symbol"
+            "select symbol, sum(last_id - first_id + 1) from coverage "
+            "group by symbol order by symbol"
         ).fetchall()
         counted = con.execute(
             "select symbol, count(*) from trades group by symbol order by symbol"

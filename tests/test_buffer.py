@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 from conftest import trades_frame
+
 from core.buffer import TradeBuffer
 
 
@@ -55,6 +56,14 @@ def test_a_spilled_file_stays_until_its_rows_are_stored(tmp_path: Path) -> None:
     again = TradeBuffer(tmp_path / "spill", max_rows=5)
     assert again.spilled_rows == 10
     assert drained(again) == list(range(10))
+
+
+def test_spilled_rows_come_back_while_new_ones_keep_coming(tmp_path: Path) -> None:
+    buffer = TradeBuffer(tmp_path / "spill", max_rows=5)
+    buffer.add(trades_frame("a", list(range(10))))
+    spill(buffer)
+    buffer.add(trades_frame("a", [10]))
+    assert sorted(buffer.peek(100)[0]["agg_id"].to_list()) == list(range(11))
 
 
 def test_leftovers_of_a_killed_worker_are_found_and_numbers_go_on(tmp_path: Path) -> None:

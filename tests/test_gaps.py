@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
 from core.feed.gaps import (
     LOST,
     VOID,
@@ -17,8 +20,6 @@ from core.feed.gaps import (
     runs,
     without,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 ID_SETS = st.sets(st.integers(0, 60), max_size=40)
 
@@ -66,7 +67,9 @@ def test_reconciling_twice_keeps_every_missing_id_in_exactly_one_gap(
     after = reconcile(known, intervals_of(first | second), now_ms=3)
     missing = ids_of(holes(intervals_of(first | second)))
     assert sorted(ids_of(after.remaining)) == missing
-    still_void = {i for g in after.remaining if g.state == VOID for i in range(g.first_id, g.last_id + 1)}
+    still_void = {
+        i for g in after.remaining if g.state == VOID for i in range(g.first_id, g.last_id + 1)
+    }
     was_missing = set(ids_of(holes(intervals_of(first))))
     assert still_void == (void & was_missing) - second
     gone = set(ids_of(after.filled))

@@ -9,11 +9,12 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 from conftest import START_MS, assert_exact, trades_frame
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from core import queries
 from core.store import Store, open_store
 from core.trade_writer import Missing, write_trades
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 DAY = (datetime(2025, 10, 9), datetime(2025, 10, 10))
 
@@ -118,11 +119,15 @@ TRADE = st.tuples(
 
 def scattered(symbol: str, ids: list[int]) -> pl.DataFrame:
     """Times that tie, run against the ids within a second, and leave whole minutes empty."""
-    return trades_frame(symbol, ids).with_columns(
-        ts=pl.lit(START_MS)
-        + (pl.col("agg_id") // 7) * 9_000
-        + (pl.col("agg_id") * 7919 % 5) * 250
-    ).with_columns(pl.col("ts").cast(pl.Datetime("ms")))
+    return (
+        trades_frame(symbol, ids)
+        .with_columns(
+            ts=pl.lit(START_MS)
+            + (pl.col("agg_id") // 7) * 9_000
+            + (pl.col("agg_id") * 7919 % 5) * 250
+        )
+        .with_columns(pl.col("ts").cast(pl.Datetime("ms")))
+    )
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

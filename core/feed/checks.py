@@ -63,13 +63,15 @@ def checked_trades(
     agg_id = np.array(ids, dtype=np.int64)
     ts = np.array(times_ms, dtype=np.int64)
     price, size = _floats(prices), _floats(sizes)
+    with np.errstate(over="ignore", invalid="ignore"):
+        notional = price * size
     good = {
         "unknown_symbol": named,
         "bad_id": (agg_id >= 0) & (agg_id < ID_LIMIT),
         "bad_time": (ts >= FIRST_MS) & (ts < LAST_MS),
         "bad_price": (price >= SMALLEST) & (price < PRICE_LIMIT),
         "bad_size": (size >= SMALLEST) & (size < SIZE_LIMIT),
-        "bad_notional": ~(price * size >= NOTIONAL_LIMIT),
+        "bad_notional": ~(notional >= NOTIONAL_LIMIT),
     }
     frame = pl.DataFrame(
         [

@@ -24,7 +24,6 @@ from core.trade_writer import Missing
 logger = logging.getLogger(__name__)
 
 PAGE = 1000
-HOUR_MS = 3_600_000
 # A hole this young may still be filled by a frame that is on its way.
 SETTLE_MS = 1_000
 # A location does not change from one second to the next.

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import polars as pl
 
-from core.backfill import HOUR_MS, GapFiller
+from core.backfill import GapFiller
 from core.buffer import TradeBuffer
 from core.config import Settings
-from core.errors import FeedError, RateLimited, StoreBusy, StoreError, StoreFull, WrongFile
-from core.feed.backoff import backoff_delays
+from core.errands import Errands
+from core.errors import StoreBusy, StoreError, StoreFull, WrongFile
 from core.feed.gaps import Gap
 from core.feed.messages import Parsed, parse_frames
 from core.feed.rest import RestClient
@@ -30,9 +30,6 @@ logger = logging.getLogger(__name__)
 
 # One transaction stays short enough for readers to get their turn.
 FLUSH_ROWS = 200_000
-CLOCK_S = 30.0
-CONTRACTS_S = 3600.0
-TAIL_CHECK_S = 10.0
 BEHIND_S = 5.0
 # The whole stop has 5 s; what cannot be stored by then is spilled, and stored at the next start.
 STOP_FLUSH_S = 2.5
@@ -67,14 +64,17 @@ class Worker:
         self._gaps: dict[str, list[Gap]] = {}
         self._watchlist: list[str] = []
         self._known: frozenset[str] | None = None
-        self._tradable: frozenset[str] | None = None
         self._new_contracts: Sequence[SymbolInfo] = ()
         self._to_watch: list[str] = []
-        self._to_anchor: list[str] = []
-        self._unsure: dict[str, float] = {}
-        self._stored_last: dict[str, int] = {}
         self._file_trouble = ""
-        self._rest_trouble = ""
+        self._errands = Errands(
+            settings,
+            rest,
+            self._vitals,
+            add=self.buffer.add,
+            on_contracts=self._take_contracts,
+            reconnects=lambda: sum(c.reconnects for c in self._pool.status()),
+        )
 
     def stop(self) -> None:
         """Ask for the end; `run` writes what there is and returns."""
@@ -86,9 +86,9 @@ class Worker:
         tasks = [
             asyncio.create_task(self._pool.run(), name="stream"),
             asyncio.create_task(self._filler.run(), name="gaps"),
-            asyncio.create_task(self._keep_clock(), name="clock"),
-            asyncio.create_task(self._keep_contracts(), name="contracts"),
-            asyncio.create_task(self._keep_history(), name="history"),
+            asyncio.create_task(self._errands.keep_clock(), name="clock"),
+            asyncio.create_task(self._errands.keep_contracts(), name="contracts"),
+            asyncio.create_task(self._errands.keep_history(), name="history"),
             asyncio.create_task(self._spill(), name="spill"),
         ]
         flushing = asyncio.create_task(self._flush_until_stopped(), name="flush")
@@ -113,8 +113,7 @@ class Worker:
         if len(parsed.trades):
             self._vitals.received(parsed.trades, parsed.event_ms)
             self.buffer.add(parsed.trades)
-            for symbol in parsed.event_ms:
-                self._unsure.pop(symbol, None)
+            self._errands.heard(parsed.event_ms)
 
     def _count_rejects(self, parsed: Parsed) -> None:
         for kind, count in parsed.rejects.items():
@@ -194,23 +193,25 @@ class Worker:
     def _follow(self, outcome: Outcome) -> None:
         """Take up what the file says: whom to watch, what is missing, whether to stop."""
         self._vitals.stored(outcome.result.stored_by_symbol)
-        self._stored_last = outcome.last_ids
         self._gaps = outcome.open_gaps
         watched = set(outcome.watchlist)
         self._filler.update({s: gaps for s, gaps in self._gaps.items() if s in watched})
+        self._errands.follow(outcome.watchlist, outcome.last_ids)
         if outcome.watchlist != self._watchlist:
-            if self._settings.backfill_s > 0:
-                self._to_anchor += [s for s in outcome.watchlist if s not in self._watchlist]
             self._watchlist = outcome.watchlist
             self._subscribe()
         if outcome.stop_requested:
             logger.info("a stop was asked for through the file")
             self.stop()
 
+    def _take_contracts(self, contracts: Sequence[SymbolInfo]) -> None:
+        self._new_contracts = contracts
+        self._subscribe()
+
     def _subscribe(self) -> None:
         wanted = set(self._watchlist)
-        if self._tradable is not None:
-            wanted &= self._tradable
+        if self._errands.tradable is not None:
+            wanted &= self._errands.tradable
         self._known = frozenset(wanted)
         self._pool.set_symbols(wanted)
 
@@ -244,85 +245,6 @@ class Worker:
             else:
                 self.buffer.note_spilled(path, len(taken))
 
-    # -- beside --------------------------------------------------------------------------
-
-    async def _keep_clock(self) -> None:
-        """Know the exchange's clock, so that lag means lag and not a wrong local clock."""
-        while True:
-            with contextlib.suppress(FeedError):
-                before = _now_ms()
-                exchange_ms = await self._rest.fetch_time()
-                self._vitals.offset_ms = exchange_ms - (before + _now_ms()) // 2
-            await asyncio.sleep(CLOCK_S)
-
-    async def _keep_contracts(self) -> None:
-        """Know which symbols trade; the stream does not wait for it."""
-        delays = backoff_delays()
-        while True:
-            try:
-                found = await self._rest.fetch_exchange_info()
-            except FeedError as error:
-                if str(error) != self._rest_trouble:
-                    logger.warning("the list of symbols could not be read: %s", error)
-                self._rest_trouble = str(error)
-                pause_s = next(delays)
-                if isinstance(error, RateLimited):
-                    pause_s = max(pause_s, error.retry_at_ms / 1000 - time.time())
-                await asyncio.sleep(pause_s)
-                continue
-            self._rest_trouble = ""
-            delays = backoff_delays()
-            self._new_contracts = found
-            self._tradable = frozenset(info.symbol for info in found if info.is_tradable)
-            self._subscribe()
-            await asyncio.sleep(CONTRACTS_S)
-
-    async def _keep_history(self) -> None:
-        """Anchor wanted history, and look for trades missed at the very end of a quiet symbol."""
-        seen_reconnects = 0
-        while True:
-            await asyncio.sleep(0.25)
-            if (count := sum(c.reconnects for c in self._pool.status())) != seen_reconnects:
-                seen_reconnects = count
-                self._unsure = dict.fromkeys(self._watchlist, time.monotonic() + TAIL_CHECK_S)
-            try:
-                while self._to_anchor:
-                    await self._anchor(self._to_anchor[0])
-                    self._to_anchor.pop(0)
-                await self._check_tails()
-            except FeedError as error:
-                logger.warning("history waits: %s", error)
-                pause_s = (
-                    error.retry_at_ms / 1000 - time.time()
-                    if isinstance(error, RateLimited)
-                    else 5.0
-                )
-                await asyncio.sleep(max(1.0, pause_s))
-
-    async def _anchor(self, symbol: str) -> None:
-        """Fetch the first trades of the wanted history; the hole behind them is then a gap."""
-        if self._tradable is not None and symbol not in self._tradable:
-            return
-        end_ms = self._vitals.exchange_ms()
-        start_ms = end_ms - int(self._settings.backfill_s * 1000)
-        while start_ms < end_ms:
-            stop_ms = min(end_ms, start_ms + HOUR_MS - 1)
-            page = await self._rest.fetch_trades_between(symbol, start_ms=start_ms, end_ms=stop_ms)
-            if page.rows:
-                self.buffer.add(page.trades)
-                return
-            start_ms = stop_ms + 1
-
-    async def _check_tails(self) -> None:
-        """After a reconnect a quiet symbol shows no hole until it trades again: ask REST."""
-        now = time.monotonic()
-        for symbol in [s for s, due in self._unsure.items() if due <= now]:
-            self._unsure.pop(symbol, None)
-            last_id = max(self._vitals.last_id(symbol), self._stored_last.get(symbol, -1))
-            if last_id >= 0 and symbol in self._watchlist:
-                page = await self._rest.fetch_trades(symbol, from_id=last_id + 1)
-                self.buffer.add(page.trades)
-
     # -- status --------------------------------------------------------------------------
 
     def _worker_row(self, state: str, writing: int) -> WorkerStatus:
@@ -353,15 +275,16 @@ class Worker:
         lags = [lag for s in self._watchlist if (lag := self._vitals.lag_s(s)) is not None]
         if lags and min(lags) > BEHIND_S:
             return f"Trades arrive {min(lags):.0f} s late."
-        return self._filler.trouble or self._rest_trouble
+        return self._filler.trouble or self._errands.trouble
 
     def _notes(self) -> dict[str, str]:
-        if self._tradable is None:
+        tradable = self._errands.tradable
+        if tradable is None:
             return {}
         return {
             symbol: "not a perpetual that is trading on this exchange"
             for symbol in self._watchlist
-            if symbol not in self._tradable
+            if symbol not in tradable
         }
 
 

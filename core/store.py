@@ -9,7 +9,6 @@ all locks that the process holds on it, and a commit can vanish without an error
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import threading
 import time
@@ -26,6 +25,7 @@ from core.store_file import (
     Connection,
     attach_patiently,
     busy,
+    create,
     cursor_on_store,
     identity,
     inspect,
@@ -36,7 +36,7 @@ from core.store_file import (
     translated,
 )
 
-__all__ = ["Connection", "Fingerprint", "Store", "in_memory", "open_store"]
+__all__ = ["Connection", "Fingerprint", "Store", "open_store"]
 
 Fingerprint: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 
@@ -269,7 +269,7 @@ class Store:
         Raises WrongVenue when the file belongs to another exchange, WrongFile, StoreBusy.
         """
         if not self.exists():
-            self._create(venue)
+            create(self.path, venue)
         with self.write(wait_s=wait_s) as con:
             stamped = meta(con, "venue")
         if stamped != venue:
@@ -285,25 +285,6 @@ class Store:
         with self.read() as con:
             return meta(con, "venue")
 
-    def _create(self, venue: str) -> None:
-        """Build a complete file under another name, then give it its own: never half a file."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
-        draft.unlink(missing_ok=True)
-        try:
-            con = duckdb.connect(draft)
-            migrate(con)
-            con.execute("insert into meta values ('app', 'perpduck'), ('venue', ?)", [venue])
-            con.execute("checkpoint")
-            con.close()
-            if not self.exists():
-                draft.rename(self.path)
-        except duckdb.Error as error:
-            raise translated(error, self.path) from error
-        finally:
-            draft.unlink(missing_ok=True)
-            draft.with_name(draft.name + ".wal").unlink(missing_ok=True)
-
 
 _stores: dict[Path, Store] = {}
 _stores_lock = threading.Lock()
@@ -314,8 +295,3 @@ def open_store(path: Path) -> Store:
     key = Path(path).expanduser().absolute()
     with _stores_lock:
         return _stores.setdefault(key, Store(key))
-
-
-def in_memory() -> Connection:
-    """Return a DuckDB of its own in memory, for window functions on rows already read."""
-    return duckdb.connect(":memory:")

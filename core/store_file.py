@@ -82,6 +82,26 @@ def migrate(con: Connection) -> None:
             raise
 
 
+def create(path: Path, venue: str) -> None:
+    """Build a complete file under another name, then give it its own: never half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    draft.unlink(missing_ok=True)
+    try:
+        con = duckdb.connect(draft)
+        migrate(con)
+        con.execute("insert into meta values ('app', 'perpduck'), ('venue', ?)", [venue])
+        con.execute("checkpoint")
+        con.close()
+        if not path.exists():
+            draft.rename(path)
+    except duckdb.Error as error:
+        raise translated(error, path) from error
+    finally:
+        draft.unlink(missing_ok=True)
+        draft.with_name(draft.name + ".wal").unlink(missing_ok=True)
+
+
 def inspect(con: Connection, path: Path) -> int:
     """Return the file's schema version; raises WrongFile where it is not one of ours."""
     try:

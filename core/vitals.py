@@ -89,6 +89,10 @@ class Vitals:
             return float("inf")
         return (self._now_ms() - known.received_ms) / 1000
 
+    def local_ms(self) -> int:
+        """Return the local clock in epoch milliseconds."""
+        return self._now_ms()
+
     def exchange_ms(self) -> int:
         """Return the exchange's clock in epoch milliseconds, as far as it is known."""
         return self._now_ms() + self.offset_ms

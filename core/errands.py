@@ -1,0 +1,143 @@
+"""What the worker does beside ingesting: the exchange's clock, its contracts, older trades."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import polars as pl
+
+from core.config import Settings
+from core.errors import FeedError, RateLimited
+from core.feed.backoff import backoff_delays
+from core.feed.rest import RestClient
+from core.models import SymbolInfo
+from core.vitals import Vitals
+
+logger = logging.getLogger(__name__)
+
+HOUR_MS = 3_600_000
+CLOCK_S = 30.0
+CONTRACTS_S = 3600.0
+TAIL_CHECK_S = 10.0
+
+
+class Errands:
+    """Three endless jobs over one REST client; `tradable` is None until the list was read.
+
+    ``add`` takes trades for the buffer, ``on_contracts`` the exchange's list, ``reconnects``
+    counts the connections that were lost so far.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        rest: RestClient,
+        vitals: Vitals,
+        *,
+        add: Callable[[pl.DataFrame], None],
+        on_contracts: Callable[[Sequence[SymbolInfo]], None],
+        reconnects: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._rest = rest
+        self._vitals = vitals
+        self._add = add
+        self._on_contracts = on_contracts
+        self._reconnects = reconnects
+        self._watchlist: list[str] = []
+        self._to_anchor: list[str] = []
+        self._unsure: dict[str, float] = {}
+        self._stored_last: Mapping[str, int] = {}
+        self.tradable: frozenset[str] | None = None
+        self.trouble = ""
+
+    def follow(self, watchlist: list[str], last_ids: Mapping[str, int]) -> None:
+        """Take the watchlist, and the highest id stored of each symbol."""
+        if self._settings.backfill_s > 0:
+            self._to_anchor += [s for s in watchlist if s not in self._watchlist]
+        self._watchlist, self._stored_last = watchlist, last_ids
+
+    def heard(self, symbols: Iterable[str]) -> None:
+        """Take note of symbols that just traded: a hole before that shows by itself."""
+        for symbol in symbols:
+            self._unsure.pop(symbol, None)
+
+    async def keep_clock(self) -> None:
+        """Know the exchange's clock, so that lag means lag and not a wrong local clock."""
+        while True:
+            with contextlib.suppress(FeedError):
+                before = self._vitals.local_ms()
+                exchange_ms = await self._rest.fetch_time()
+                self._vitals.offset_ms = exchange_ms - (before + self._vitals.local_ms()) // 2
+            await asyncio.sleep(CLOCK_S)
+
+    async def keep_contracts(self) -> None:
+        """Know which symbols trade; the stream does not wait for it."""
+        delays = backoff_delays()
+        while True:
+            try:
+                found = await self._rest.fetch_exchange_info()
+            except FeedError as error:
+                if str(error) != self.trouble:
+                    logger.warning("the list of symbols could not be read: %s", error)
+                self.trouble = str(error)
+                pause_s = next(delays)
+                if isinstance(error, RateLimited):
+                    pause_s = max(pause_s, error.retry_at_ms / 1000 - time.time())
+                await asyncio.sleep(pause_s)
+                continue
+            self.trouble = ""
+            delays = backoff_delays()
+            self.tradable = frozenset(info.symbol for info in found if info.is_tradable)
+            self._on_contracts(found)
+            await asyncio.sleep(CONTRACTS_S)
+
+    async def keep_history(self) -> None:
+        """Anchor wanted history, and look for trades missed at the very end of a quiet symbol."""
+        seen_reconnects = 0
+        while True:
+            await asyncio.sleep(0.25)
+            if (count := self._reconnects()) != seen_reconnects:
+                seen_reconnects = count
+                self._unsure = dict.fromkeys(self._watchlist, time.monotonic() + TAIL_CHECK_S)
+            try:
+                while self._to_anchor:
+                    await self._anchor(self._to_anchor[0])
+                    self._to_anchor.pop(0)
+                await self._check_tails()
+            except FeedError as error:
+                logger.warning("history waits: %s", error)
+                pause_s = (
+                    error.retry_at_ms / 1000 - time.time()
+                    if isinstance(error, RateLimited)
+                    else 5.0
+                )
+                await asyncio.sleep(max(1.0, pause_s))
+
+    async def _anchor(self, symbol: str) -> None:
+        """Fetch the first trades of the wanted history; the hole behind them is then a gap."""
+        if self.tradable is not None and symbol not in self.tradable:
+            return
+        end_ms = self._vitals.exchange_ms()
+        start_ms = end_ms - int(self._settings.backfill_s * 1000)
+        while start_ms < end_ms:
+            stop_ms = min(end_ms, start_ms + HOUR_MS - 1)
+            page = await self._rest.fetch_trades_between(symbol, start_ms=start_ms, end_ms=stop_ms)
+            if page.rows:
+                self._add(page.trades)
+                return
+            start_ms = stop_ms + 1
+
+    async def _check_tails(self) -> None:
+        """After a reconnect a quiet symbol shows no hole until it trades again: ask REST."""
+        now = time.monotonic()
+        for symbol in [s for s, due in self._unsure.items() if due <= now]:
+            self._unsure.pop(symbol, None)
+            last_id = max(self._vitals.last_id(symbol), self._stored_last.get(symbol, -1))
+            if last_id >= 0 and symbol in self._watchlist:
+                page = await self._rest.fetch_trades(symbol, from_id=last_id + 1)
+                self._add(page.trades)

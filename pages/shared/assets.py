@@ -52,6 +52,7 @@ def asset_routes() -> list[Route]:
 def _chart_text() -> str:
     head = (
         f"const PALETTE = {json.dumps(PALETTE)}\n"
+        f"const CSS = {json.dumps((_HERE / 'live_chart.css').read_text(encoding='utf-8'))}\n"
         f'const PLOTLY_URL = new URL("{Path(plotly_path()).name}", import.meta.url).href\n'
     )
     return head + (_HERE / "live_chart.js").read_text(encoding="utf-8")

@@ -8,10 +8,12 @@ versions of what they depend on, and stay when the file cannot be read, with the
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +24,8 @@ from core.errors import PerpduckError, StoreBusy, StoreMissing
 from core.models import WorkerStatus
 from core.store import Connection, Fingerprint, Store
 from core.supervisor import Health, worker_health
+
+logger = logging.getLogger(__name__)
 
 PERIOD_S = 0.5
 # A question that nobody asked for this long is not answered any more.
@@ -63,6 +67,7 @@ class Pulse:
     symbols: pl.DataFrame = field(default_factory=pl.DataFrame)
     watchlist: tuple[str, ...] = ()
     stored: tuple[str, ...] = ()
+    bounds: Mapping[str, tuple[datetime, datetime]] = field(default_factory=dict)
     contracts: pl.DataFrame = field(default_factory=pl.DataFrame)
     tick_sizes: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
@@ -88,13 +93,16 @@ class Feeder:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._turn = threading.Lock()
-        self._guard = threading.Lock()
+        self._changed = threading.Condition()
+        self._wake = threading.Event()
         self._answers: dict[Question, Answer] = {}
+        self._failures: dict[Question, PerpduckError] = {}
         self._asked: dict[Question, float] = {}
         self._pulse: Pulse | None = None
         self._seen: Fingerprint | None = None
         self._wanted_at = 0.0
+        self._begun = 0
+        self._done = 0
         self._thread: threading.Thread | None = None
 
     def pulse(self) -> Pulse:
@@ -107,26 +115,27 @@ class Feeder:
         return self._pulse
 
     def ask(self, question: Question) -> Answer:
-        """Return the newest answer; reads it now where there is none yet.
+        """Return the newest answer; waits for a first one, together with whoever else waits.
 
         Raises what the store raises when there is no answer to fall back on.
         """
         self._want()
         self._asked[question] = time.monotonic()
+        if question not in self._answers:
+            self.refresh()
         if found := self._answers.get(question):
             return found
-        with self._turn:
-            if found := self._answers.get(question):
-                return found
-            if self._pulse is None:
-                self._look(FIRST_WAIT_S)
-            with self.store.read(wait_s=FIRST_WAIT_S) as con:
-                return self._answer(question, con, self._pulse.versions if self._pulse else {})
+        if error := self._failures.get(question) or (self._pulse and self._pulse.error):
+            raise error
+        raise StoreBusy(f"{self.store.path} could not be read in time; it is tried again by itself")
 
     def refresh(self) -> None:
-        """Look at the file once; a failure is kept in the pulse instead of raised."""
-        with self._turn:
-            self._look(FIRST_WAIT_S if self._pulse is None else 1.0)
+        """Wait until the file was looked at once, from now; failures stay in the pulse."""
+        with self._changed:
+            target = self._begun + 1
+            self._want()
+            self._wake.set()
+            self._changed.wait_for(lambda: self._done >= target, timeout=2 * FIRST_WAIT_S + 1)
 
     # -- the thread --
 
@@ -134,49 +143,87 @@ class Feeder:
         self._wanted_at = time.monotonic()
         if self._thread and self._thread.is_alive():
             return
-        with self._guard:
+        with self._changed:
             if not (self._thread and self._thread.is_alive()):
                 name = f"feeder {self.store.path.name}"
                 self._thread = threading.Thread(target=self._run, name=name, daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
-        while time.monotonic() - self._wanted_at < ASKED_S:
-            time.sleep(PERIOD_S)
-            self.refresh()
+        while True:
+            self._wake.wait(PERIOD_S)
+            self._wake.clear()
+            with self._changed:
+                if time.monotonic() - self._wanted_at > ASKED_S:
+                    self._thread = None
+                    return
+                self._begun += 1
+                begun = self._begun
+            try:
+                self._look()
+            except Exception as error:  # the pages must hear of it, whatever it is
+                logger.exception("the file could not be looked at")
+                self._pulse = _judged(self.store.path, self._pulse, PerpduckError(str(error)))
+            with self._changed:
+                self._done = begun
+                self._changed.notify_all()
 
-    # -- reading, under the turn --
-
-    def _look(self, wait_s: float) -> None:
+    def _look(self) -> None:
         before = self._pulse
         try:
             seen = self.store.fingerprint()
-            if before is None or before.error or seen != self._seen:
-                self._pulse = self._read(wait_s)
+            unanswered = self._asked.keys() - self._answers.keys()
+            if before is None or before.error or seen != self._seen or unanswered:
+                self._pulse = self._read(FIRST_WAIT_S if before is None else 1.0)
                 self._seen = seen
             else:
                 self._pulse = _judged(self.store.path, before, None)
         except PerpduckError as error:
             if isinstance(error, StoreMissing):
-                self._forget()
-                before = None
+                self._answers.clear()
+                self._seen = before = None
             self._pulse = _judged(self.store.path, before, error)
 
     def _read(self, wait_s: float) -> Pulse:
-        with self.store.read(wait_s=wait_s) as con:
-            pulse = self._read_pulse(con)
+        """Read the pulse and what is due, a few questions a lease: the worker waits meanwhile."""
         now = time.monotonic()
         self._asked = {q: at for q, at in list(self._asked.items()) if now - at < ASKED_S}
-        due = [
-            q
-            for q in self._asked
-            if (known := self._answers.get(q)) is None or known.version != q.version(pulse.versions)
-        ]
-        for first in range(0, len(due), AT_ONCE):
-            with self.store.read(wait_s=wait_s) as con:
-                for question in due[first : first + AT_ONCE]:
-                    self._answer(question, con, pulse.versions)
+        with self.store.read(wait_s=wait_s) as con:
+            pulse = self._read_pulse(con)
+            due = self._due(pulse.versions)
+            first, rest = due[:AT_ONCE], due[AT_ONCE:]
+            for question in first if len(due) <= AT_ONCE else ():
+                self._answer(question, con, pulse.versions)
+        for at in range(0, len(due), AT_ONCE) if rest else ():
+            self._answer_some(due[at : at + AT_ONCE], pulse.versions, wait_s)
         return pulse
+
+    def _due(self, versions: Mapping[str, int]) -> list[Question]:
+        return [
+            question
+            for question in self._asked
+            if (known := self._answers.get(question)) is None
+            or known.version != question.version(versions)
+        ]
+
+    def _answer_some(
+        self, questions: list[Question], versions: Mapping[str, int], wait_s: float
+    ) -> None:
+        """Answer under one lease; where that takes too long, one by one, and keep the failures."""
+        try:
+            with self.store.read(wait_s=wait_s) as con:
+                for question in questions:
+                    self._answer(question, con, versions)
+            return
+        except StoreBusy:
+            if len(questions) == 1:
+                raise
+        for question in questions:
+            try:
+                with self.store.read(wait_s=wait_s) as con:
+                    self._answer(question, con, versions)
+            except StoreBusy as error:
+                self._failures[question] = error
 
     def _read_pulse(self, con: Connection) -> Pulse:
         versions = queries.load_versions(con)
@@ -191,12 +238,15 @@ class Feeder:
             watchlist = known.watchlist
         else:
             watchlist = tuple(queries.load_watchlist(con)["symbol"])
+        stored = queries.load_bounds(con, queries.load_stored_symbols(con))
+        bounds = {symbol: (first, last) for symbol, first, last in stored.iter_rows()}
         return Pulse(
             health=worker_health(self.store.path, status),
             status=status,
             symbols=queries.load_symbol_status(con),
             watchlist=watchlist,
-            stored=tuple(queries.load_stored_symbols(con)),
+            stored=tuple(bounds),
+            bounds=bounds,
             contracts=contracts,
             tick_sizes=tick_sizes,
             versions=versions,
@@ -206,13 +256,10 @@ class Feeder:
     def _answer(self, question: Question, con: Connection, versions: Mapping[str, int]) -> Answer:
         answer = Answer(question.answer(con), question.version(versions), time.monotonic())
         self._answers[question] = answer
+        self._failures.pop(question, None)
         while len(self._answers) > ANSWERS:
             del self._answers[next(iter(self._answers))]
         return answer
-
-    def _forget(self) -> None:
-        self._answers.clear()
-        self._seen = None
 
 
 def _same(old: Mapping[str, int], new: Mapping[str, int], scope: str) -> bool:
@@ -224,18 +271,7 @@ def _judged(path: Path, before: Pulse | None, error: PerpduckError | None) -> Pu
     health = worker_health(path, before.status if before else None)
     if before is None:
         return Pulse(health=health, error=error)
-    return Pulse(
-        health=health,
-        status=before.status,
-        symbols=before.symbols,
-        watchlist=before.watchlist,
-        stored=before.stored,
-        contracts=before.contracts,
-        tick_sizes=before.tick_sizes,
-        versions=before.versions,
-        error=error,
-        read_at=before.read_at,
-    )
+    return replace(before, health=health, error=error)
 
 
 _feeders: dict[Path, Feeder] = {}

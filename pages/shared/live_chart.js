@@ -1,6 +1,6 @@
 // Perpduck's live chart: one Plotly figure that keeps its DOM node, zoom and hover while its
 // data move. The server sends blocks and patches (wire.py); the view belongs to the browser.
-// `PALETTE` and `PLOTLY_URL` are put before this text by live_chart.py.
+// `PALETTE`, `CSS` and `PLOTLY_URL` are put before this text by live_chart.py.
 
 const charts = new WeakMap()   // parentElement -> Chart
 const blocks = new Map()       // base id -> decoded full block
@@ -688,7 +688,16 @@ function firstAtLeast(x, value) {
   return low
 }
 
+function dressed() {
+  if (document.getElementById("pd-style")) return
+  const style = document.createElement("style")
+  style.id = "pd-style"
+  style.textContent = CSS
+  document.head.append(style)
+}
+
 export default function (component) {
+  dressed()
   const parent = component.parentElement
   if (!charts.has(parent)) charts.set(parent, new Chart(parent))
   const chart = charts.get(parent)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Hashable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -73,11 +72,10 @@ def _blocks() -> Blocks:
 
 @functools.cache
 def _component() -> Any:
-    css = (Path(__file__).parent / "live_chart.css").read_text(encoding="utf-8")
     path = st.get_option("server.baseUrlPath").strip("/")
     stub = _STUB.format(path=f"{'/' + path if path else ''}{chart_path()}")
     return st.components.v2.component(
-        "perpduck_live_chart", html=_HTML + f"<style>{css}</style>", js=stub, isolate_styles=False
+        "perpduck_live_chart", html=_HTML, js=stub, isolate_styles=False
     )
 
 

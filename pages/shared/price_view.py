@@ -18,7 +18,7 @@ from core.summary import sparklines, summary
 from pages.shared.cards import Card, price_cards
 from pages.shared.feeder import Answer, Feeder, Pulse
 from pages.shared.live_chart import Frame, View
-from pages.shared.questions import Bars, Bounds, Coverage
+from pages.shared.questions import Bars, Coverage
 from pages.shared.window import RANGES, Window, epoch_ms, timeframe_label, utc, window
 
 KEPT = 256
@@ -81,10 +81,12 @@ def price_view(feed: Feeder, pulse: Pulse, choice: Choice, seen: View | None) ->
 
     Raises StoreError where nothing was read yet and nothing can be.
     """
-    bounds = feed.ask(Bounds(choice.symbols)).value
-    if bounds is None:
+    found = [pulse.bounds[symbol] for symbol in choice.symbols if symbol in pulse.bounds]
+    if not found:
         return None
-    looking = _window(choice, seen, *(epoch_ms(at) for at in bounds))
+    first_ms = min(epoch_ms(first) for first, _ in found)
+    last_ms = max(epoch_ms(last) for _, last in found)
+    looking = _window(choice, seen, first_ms, last_ms)
     question = Bars(choice.symbols, looking.timeframe, looking.start, looking.end)
     answer = feed.ask(question)
     view = (feed.store.path, question)
@@ -95,17 +97,16 @@ def price_view(feed: Feeder, pulse: Pulse, choice: Choice, seen: View | None) ->
         (view, version, looking.seen_from_ms, looking.seen_to_ms),
         lambda: _cards(answer, looking, pulse, choice),
     )
-    end_ms = epoch_ms(bounds[1])
     coverage = _coverage(feed, choice, looking)
     return PriceView(
-        frame=Frame(view, version, spec, end_ms),
+        frame=Frame(view, version, spec, last_ms),
         window=looking,
         question=question,
         answer=answer,
         cards=cards,
         note=_note(choice, looking),
         badge=f"{coverage} · {looking.timeframe_label} bars from trades",
-        span_ms=_span_ms(choice, *(epoch_ms(at) for at in bounds)),
+        span_ms=_span_ms(choice, first_ms, last_ms),
     )
 
 

@@ -21,6 +21,11 @@ def _of(symbols: tuple[str, ...], versions: Mapping[str, int]) -> tuple[int, ...
     return tuple(versions.get(symbol, 0) for symbol in symbols)
 
 
+def _every(seconds: int) -> tuple[int, ...]:
+    """Return a version that changes with time: for what is too dear to follow every write."""
+    return (int(time.monotonic() / seconds),)
+
+
 @dataclass(frozen=True, slots=True)
 class Bars:
     """The bars of some symbols in [start, end), by symbol; no end means up to the newest."""
@@ -42,34 +47,16 @@ class Bars:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """From when to when there are trades of some symbols."""
-
-    symbols: tuple[str, ...]
-
-    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
-        """Return the versions of the symbols."""
-        return _of(self.symbols, versions)
-
-    def answer(self, con: Connection) -> tuple[datetime, datetime] | None:
-        """Read the first and the last time over all of them, None without any trade."""
-        bounds = queries.load_bounds(con, self.symbols)
-        if bounds.is_empty():
-            return None
-        return bounds["first_ts"].min(), bounds["last_ts"].max()  # type: ignore[return-value]
-
-
-@dataclass(frozen=True, slots=True)
 class Coverage:
-    """How complete one symbol's trades are in [start, end)."""
+    """How complete one symbol's trades are in [start, end); every four seconds."""
 
     symbol: str
     start: datetime
     end: datetime | None
 
     def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
-        """Return the version of the symbol."""
-        return _of((self.symbol,), versions)
+        """Return the time's version."""
+        return _every(4)
 
     def answer(self, con: Connection) -> CoverageSummary:
         """Read the summary."""
@@ -90,11 +77,6 @@ class Gaps:
     def answer(self, con: Connection) -> pl.DataFrame:
         """Read the list."""
         return queries.load_gaps(con, self.states, limit=self.limit)
-
-
-def _every(seconds: int) -> tuple[int, ...]:
-    """Return a version that changes with time: for what is too dear to follow every write."""
-    return (int(time.monotonic() / seconds),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,13 +114,16 @@ class Feeder:
         assert self._pulse is not None
         return self._pulse
 
-    def ask(self, question: Question) -> Answer:
+    def ask(self, question: Question, *besides: Question) -> Answer:
         """Return the newest answer; waits for a first one, together with whoever else waits.
 
+        ``besides`` are asked in the same breath and can then be had by `known`, mostly at once.
         Raises what the store raises when there is no answer to fall back on.
         """
         self._want()
-        self._asked[question] = time.monotonic()
+        now = time.monotonic()
+        for one in (question, *besides):
+            self._asked[one] = now
         if question not in self._answers:
             self.refresh()
         if found := self._answers.get(question):
@@ -128,6 +131,10 @@ class Feeder:
         if error := self._failures.get(question) or (self._pulse and self._pulse.error):
             raise error
         raise StoreBusy(f"{self.store.path} could not be read in time; it is tried again by itself")
+
+    def known(self, question: Question) -> Answer | None:
+        """Return the newest answer without waiting, None where there is none yet."""
+        return self._answers.get(question)
 
     def refresh(self) -> None:
         """Wait until the file was looked at once, from now; failures stay in the pulse."""

@@ -45,7 +45,7 @@ def frame() -> None:
 
 
 def _source_control() -> None:
-    default = st.session_state.setdefault("_source_default", sources.default_name())
+    default = sources.session_default()
     # Streamlit warns when a control has both a default and a value set by the script.
     chosen = st.session_state.pop("_source_chosen", None)
     if chosen:

@@ -88,16 +88,16 @@ def price_view(feed: Feeder, pulse: Pulse, choice: Choice, seen: View | None) ->
     last_ms = max(epoch_ms(last) for _, last in found)
     looking = _window(choice, seen, first_ms, last_ms)
     question = Bars(choice.symbols, looking.timeframe, looking.start, looking.end)
-    answer = feed.ask(question)
+    looking = _clipped(looking)
+    coverage = _coverage_questions(choice, looking)
+    answer = feed.ask(question, *coverage)
     view = (feed.store.path, question)
     version = (answer.version, _forming_ms(answer, looking, pulse))
     spec = shared((view, version), lambda: _spec(answer, looking, pulse))
-    looking = _clipped(looking, answer)
     cards = shared(
         (view, version, looking.seen_from_ms, looking.seen_to_ms),
         lambda: _cards(answer, looking, pulse, choice),
     )
-    coverage = _coverage(feed, choice, looking)
     return PriceView(
         frame=Frame(view, version, spec, last_ms),
         window=looking,
@@ -105,7 +105,7 @@ def price_view(feed: Feeder, pulse: Pulse, choice: Choice, seen: View | None) ->
         answer=answer,
         cards=cards,
         note=_note(choice, looking),
-        badge=f"{coverage} · {looking.timeframe_label} bars from trades",
+        badge=f"{_coverage(feed, coverage)} · {looking.timeframe_label} bars from trades",
         span_ms=_span_ms(choice, first_ms, last_ms),
     )
 
@@ -126,7 +126,7 @@ def _window(choice: Choice, seen: View | None, first_ms: float, last_ms: float) 
     return window(choice.timeframe, seen.start_ms, seen.end_ms, follow=False)
 
 
-def _clipped(looking: Window, answer: Answer) -> Window:
+def _clipped(looking: Window) -> Window:
     """Snap what is seen to whole bars, so that sessions share the numbers over it."""
     bar = TIMEFRAMES[looking.timeframe] * 1000
     begin = math.floor(looking.seen_from_ms / bar) * bar
@@ -180,21 +180,38 @@ def _assets(pulse: Pulse, symbol: str) -> tuple[str, str]:
     return (found["base_asset"][0], found["quote_asset"][0]) if found.height else ("", "quote")
 
 
-def _coverage(feed: Feeder, choice: Choice, looking: Window) -> str:
-    """Return the badge's words on how complete the visible range is, over all symbols."""
+def _coverage_questions(choice: Choice, looking: Window) -> list[Coverage]:
     minute = 60_000
     begin = utc(math.floor(looking.seen_from_ms / minute) * minute)
     end = None if looking.end is None else utc(math.ceil(looking.seen_to_ms / minute) * minute)
-    held = missing = 0
-    for symbol in choice.symbols:
-        found = feed.ask(Coverage(symbol, begin, end)).value
-        held, missing = held + found.held, missing + found.missing
+    return [Coverage(symbol, begin, end) for symbol in choice.symbols]
+
+
+def _coverage(feed: Feeder, questions: list[Coverage]) -> str:
+    """Return the badge's words on how complete the visible range is, over all symbols.
+
+    A range that nobody looked at before has no answer yet: the one before it stands meanwhile.
+    """
+    place = (feed.store.path, tuple(question.symbol for question in questions))
+    answers = [feed.known(question) for question in questions]
+    found = [answer.value for answer in answers if answer]
+    if len(found) == len(questions):
+        text = coverage_words(sum(one.held for one in found), sum(one.missing for one in found))
+        with _cache_lock:
+            _cache[place] = text
+        return text
+    with _cache_lock:
+        return str(_cache.get(place, "coverage …"))
+
+
+def coverage_words(held: int, missing: int) -> str:
+    """Return how complete a range is: never 100% while a trade is missing."""
     if not held + missing:
         return "coverage – (no trades in view)"
-    share = held / (held + missing)
-    # Never 100 % while a trade is missing.
-    text = "100%" if not missing else f"{min(100 * share, 99.99):.2f}%"
-    return f"coverage {text} · {held:,} trades" + (f" · {missing:,} missing" if missing else "")
+    if not missing:
+        return f"coverage 100% · {held:,} trades"
+    share = min(100 * held / (held + missing), 99.99)
+    return f"coverage {share:.2f}% · {held:,} trades · {missing:,} missing"
 
 
 def _note(choice: Choice, looking: Window) -> str:

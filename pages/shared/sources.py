@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import streamlit as st
 
@@ -53,6 +55,11 @@ def named(name: str) -> Source:
     """Return the source of that name: ``binance`` or ``practice``."""
     settings = load_settings()
     path = settings.practice_db() if name == PRACTICE else settings.db
+    return _source(name, path)
+
+
+@functools.lru_cache(maxsize=64)
+def _source(name: str, path: Path) -> Source:
     return Source(name, open_store(path))
 
 
@@ -71,7 +78,12 @@ def default_name() -> str:
 def current() -> Source:
     """Return the session's source: the frame's control, else the default of its first run."""
     name = st.session_state.get("source")
-    if name not in LABELS:
-        # Before the control's first run, and where a browser sent something else.
-        name = st.session_state.setdefault("_source_default", default_name())
-    return named(name)
+    # Before the control's first run, and where a browser sent something else.
+    return named(name if name in LABELS else session_default())
+
+
+def session_default() -> str:
+    """Return the source that this session began with; found out once."""
+    if "_source_default" not in st.session_state:
+        st.session_state["_source_default"] = default_name()
+    return str(st.session_state["_source_default"])

@@ -5,10 +5,10 @@ select
     max(high) as high,
     min(low) as low,
     arg_max(close, ts) as close,
-    sum(volume)::double as volume,
-    sum(quote_volume)::double as quote_volume,
+    sum(volume) as volume,
+    sum(quote_volume) as quote_volume,
     sum(trades)::bigint as trades,
-    sum(taker_buy_volume)::double as taker_buy_volume
+    sum(taker_buy_volume) as taker_buy_volume
 from {bars}
 where ts >= $start and ts < $end and symbol in (select unnest($symbols))
 group by symbol, time_bucket(to_seconds($seconds), ts)

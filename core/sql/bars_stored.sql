@@ -5,10 +5,10 @@ select
     high,
     low,
     close,
-    volume::double as volume,
-    quote_volume::double as quote_volume,
+    volume,
+    quote_volume,
     trades,
-    taker_buy_volume::double as taker_buy_volume
+    taker_buy_volume
 from {bars}
 where ts >= $start and ts < $end and symbol in (select unnest($symbols))
 order by symbol, ts

@@ -532,7 +532,7 @@ class Chart {
 
   dress() {
     const { root, head, view } = this
-    const { last } = this.bounds()
+    const { first, last } = this.bounds()
     root.classList.toggle("pd-dark", this.theme.name === "dark")
     root.classList.toggle("pd-stale", Boolean(head.stale))
     for (const [name, ink] of Object.entries(this.theme.inks)) {
@@ -540,11 +540,11 @@ class Chart {
     }
     root.querySelector(".pd-note").textContent = head.note ?? ""
     root.querySelector(".pd-age").textContent = head.stale ?? ""
-    root.querySelector(".pd-zone").textContent = zoneName(head.zone, view.to)
+    root.querySelector(".pd-zone").textContent = root.dataset.zone = zoneName(head.zone, view.to)
     this.live.hidden = view.follow
     root.querySelector(".pd-reset").disabled = view.preset
     Object.assign(root.dataset, { renders: this.renders, from: Math.round(view.from),
-      to: Math.round(view.to), follow: view.follow, preset: view.preset, last,
+      to: Math.round(view.to), follow: view.follow, preset: view.preset, first, last,
       timeframe: this.figure.layout.meta.timeframe_ms / 1000, theme: this.theme.name,
       bars: this.figure.traces.reduce((n, t) => n + (t.low ? t.x.length : 0), 0) })
   }

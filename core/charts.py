@@ -282,11 +282,16 @@ def _add_axes(layout: Spec, panel: Panel, number: int, decimals: int) -> None:
     }
     layout[f"yaxis{2 * number + 2}"] = common | {
         "domain": [round(panel.bottom, 6), round(foot - _GAP_SHARE * height, 6)],
-        "tickformat": "~s",
+        # Below a thousand SI prefixes would call 0.05 "50m".
+        "tickformat": "~s" if _largest(panel) >= 1000 else "~g",
         "nticks": 3,
         "showgrid": False,
         "rangemode": "tozero",
     }
+
+
+def _largest(panel: Panel) -> float:
+    return float(_column(panel.bars, "volume").max()) if panel.bars.height else 0.0
 
 
 def _add_last_price(layout: Spec, panel: Panel, axis: str, last: float, decimals: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 
 from core.errors import DataError
@@ -50,15 +50,20 @@ def request_stop(store: Store) -> None:
         con.execute("insert into worker_commands values (?, ?)", [STOP, utc_now()])
 
 
-def take_stop_request(con: Connection, since: datetime) -> bool:
-    """Return whether a stop was asked for after ``since``; requests are used up by asking."""
-    rows = con.execute(
-        "select count(*) from worker_commands where command = ? and requested_at >= ?",
-        [STOP, since],
-    ).fetchall()
-    if found := bool(rows[0][0]):
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the app wants: the version of the watchlist, and whether to stop."""
+
+    watchlist_version: int
+    stop: bool
+
+
+def take_wishes(con: Connection, since: datetime) -> Wishes:
+    """Read what is wanted; requests to stop made after ``since`` are used up by reading."""
+    version, stops = con.execute(sql("wishes"), {"since": since}).fetchall()[0]
+    if stops:
         con.execute("delete from worker_commands")
-    return found
+    return Wishes(version, bool(stops))
 
 
 def write_symbols(con: Connection, symbols: Iterable[SymbolInfo]) -> None:

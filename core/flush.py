@@ -10,7 +10,7 @@ import polars as pl
 
 from core import queries
 from core.commands import (
-    take_stop_request,
+    take_wishes,
     write_symbols,
     write_watchlist,
     write_worker_status,
@@ -35,19 +35,29 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the file says after the write."""
+    """What the file says after the write; ``watchlist`` is None while it has not changed."""
 
     result: FlushResult
-    watchlist: list[str]
-    open_gaps: dict[str, list[Gap]] = field(default_factory=dict)
-    stop_requested: bool = False
+    watchlist_version: int
+    stop_requested: bool
+    watchlist: list[str] | None = None
     last_ids: dict[str, int] = field(default_factory=dict)
+    open_gaps: dict[str, list[Gap]] = field(default_factory=dict)
 
 
-def flush(store: Store, work: Work, *, now_ms: int, started_at: datetime, wait_s: float) -> Outcome:
+def flush(
+    store: Store,
+    work: Work,
+    *,
+    now_ms: int,
+    started_at: datetime,
+    watchlist_version: int,
+    wait_s: float,
+) -> Outcome:
     """Write, read back what the worker follows, and commit.
 
-    Raises StoreBusy, StoreFull and the other StoreErrors; then nothing was written.
+    ``watchlist_version`` is the one that the worker knows. Raises StoreBusy, StoreFull and the
+    other StoreErrors; then nothing was written.
     """
     with store.write(wait_s=wait_s) as con:
         if work.contracts:
@@ -56,10 +66,13 @@ def flush(store: Store, work: Work, *, now_ms: int, started_at: datetime, wait_s
             write_watchlist(con, work.watch)
         result = write_trades(con, work.trades, now_ms=now_ms, missing=work.missing)
         write_worker_status(con, work.status, work.symbol_rows)
+        wishes = take_wishes(con, started_at)
+        changed = wishes.watchlist_version != watchlist_version
         return Outcome(
             result=result,
-            watchlist=queries.load_watchlist(con)["symbol"].to_list(),
+            watchlist_version=wishes.watchlist_version,
+            stop_requested=wishes.stop,
+            watchlist=queries.load_watchlist(con)["symbol"].to_list() if changed else None,
+            last_ids=queries.load_last_ids(con) if changed else {},
             open_gaps=queries.load_open_gaps(con),
-            stop_requested=take_stop_request(con, started_at),
-            last_ids=queries.load_last_ids(con),
         )

@@ -63,6 +63,7 @@ class Worker:
         self._missing: list[Missing] = []
         self._gaps: dict[str, list[Gap]] = {}
         self._watchlist: list[str] = []
+        self._watchlist_version = -1
         self._known: frozenset[str] | None = None
         self._new_contracts: Sequence[SymbolInfo] = ()
         self._to_watch: list[str] = []
@@ -163,6 +164,7 @@ class Worker:
                 work,
                 now_ms=_now_ms(),
                 started_at=self._started_at,
+                watchlist_version=self._watchlist_version,
                 wait_s=wait_s,
             )
         except StoreError as error:
@@ -194,12 +196,13 @@ class Worker:
         """Take up what the file says: whom to watch, what is missing, whether to stop."""
         self._vitals.stored(outcome.result.stored_by_symbol)
         self._gaps = outcome.open_gaps
-        watched = set(outcome.watchlist)
-        self._filler.update({s: gaps for s, gaps in self._gaps.items() if s in watched})
-        self._errands.follow(outcome.watchlist, outcome.last_ids)
-        if outcome.watchlist != self._watchlist:
+        self._watchlist_version = outcome.watchlist_version
+        if outcome.watchlist is not None:
+            self._errands.follow(outcome.watchlist, outcome.last_ids)
             self._watchlist = outcome.watchlist
             self._subscribe()
+        watched = set(self._watchlist)
+        self._filler.update({s: gaps for s, gaps in self._gaps.items() if s in watched})
         if outcome.stop_requested:
             logger.info("a stop was asked for through the file")
             self.stop()

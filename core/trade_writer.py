@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from core.feed import gaps
@@ -25,7 +26,7 @@ from core.store import Connection
 # two hours late was measured to cost half a second.
 CLUSTER_S = 600
 
-_BARS = (("bars_1s", "partial_1s"), ("bars_1min", "partial_1min"))
+_BARS = (("bars_1s", "partial_1s", 1), ("bars_1min", "partial_1min", 60))
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the store's times are naive UTC
 
 
@@ -74,18 +75,8 @@ def write_trades(
 
 def bump_versions(con: Connection, scopes: Iterable[str]) -> None:
     """Raise the version of each scope by one: what caches and ETags are keyed by."""
-    names = sorted(scopes)
-    if not names:
-        return
-    con.execute(
-        "update versions set version = version + 1 where list_contains($names, scope)",
-        {"names": names},
-    )
-    con.execute(
-        "insert into versions select name, 1 from unnest($names) as t(name) "
-        "where name not in (select scope from versions)",
-        {"names": names},
-    )
+    if names := sorted(scopes):
+        con.execute(sql("bump_versions"), {"names": names})
 
 
 def _unique(trades: pl.DataFrame) -> pl.DataFrame:
@@ -141,22 +132,20 @@ def _insert(con: Connection, fresh: pl.DataFrame) -> None:
         con.execute(sql("partial_bars_1min"))
     finally:
         con.unregister("new_trades")
-    for bars, partial in _BARS:
+    touched = _clusters(fresh["ts"].to_physical().to_numpy() // 1000)
+    for bars, partial, seconds in _BARS:
         merge = sql("merge_bars").replace("{bars}", bars).replace("{partial}", partial)
-        touched = con.execute(f"select distinct ts from {partial} order by ts").fetchall()  # noqa: S608 - from _BARS
-        for low, high in _clusters([row[0] for row in touched]):
-            con.execute(merge, {"low": low, "high": high})
+        for low_s, high_s in touched:
+            low = low_s // seconds * seconds
+            con.execute(merge, {"low": _at(low * 1000), "high": _at(high_s * 1000)})
 
 
-def _clusters(buckets: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
-    """Group sorted bucket times into (first, last) ranges that lie well apart."""
-    ranges: list[tuple[datetime, datetime]] = []
-    for ts in buckets:
-        if ranges and ts - ranges[-1][1] <= timedelta(seconds=CLUSTER_S):
-            ranges[-1] = (ranges[-1][0], ts)
-        else:
-            ranges.append((ts, ts))
-    return ranges
+def _clusters(times_s: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Group times into (first, last) ranges of whole seconds that lie well apart."""
+    times = np.unique(times_s)
+    breaks = np.flatnonzero(np.diff(times) > CLUSTER_S)
+    starts, ends = np.concatenate(([0], breaks + 1)), np.concatenate((breaks, [len(times) - 1]))
+    return [(int(times[i]), int(times[j])) for i, j in zip(starts, ends, strict=True)]
 
 
 def _write_ledgers(

@@ -58,14 +58,17 @@ class Vitals:
         for symbol, newest in event_ms.items():
             known = self._symbols.setdefault(symbol, _SymbolVitals())
             known.event_ms, known.received_ms = newest, now_ms
-        last = trades.group_by("symbol").agg(
-            pl.len(), pl.col("agg_id", "price", "ts").sort_by("agg_id").last()
-        )
-        for symbol, count, agg_id, price, ts in last.iter_rows():
+        # Plain Python: a Polars expression costs 0.8 ms a batch, however small, and small
+        # batches come twenty times a second.
+        symbols = trades["symbol"].to_list()
+        counts, last = Counter(symbols), {symbol: row for row, symbol in enumerate(symbols)}
+        ids, prices, times = trades["agg_id"], trades["price"], trades["ts"]
+        for symbol, row in last.items():
             known = self._symbols.setdefault(symbol, _SymbolVitals())
-            known.pending += count
-            if agg_id > known.last_id:
-                known.last_id, known.last_price, known.last_trade_ts = agg_id, price, ts
+            known.pending += counts[symbol]
+            if ids[row] > known.last_id:
+                known.last_id, known.last_price = ids[row], prices[row]
+                known.last_trade_ts = times[row]
 
     def stored(self, counts: Mapping[str, int]) -> None:
         """Take note of trades that a transaction stored."""

@@ -16,17 +16,19 @@ from pages.shared.live_chart import live_chart, visible
 from pages.shared.notices import notice_for, noticed
 from pages.shared.pickers import range_picker, symbols_picker, timeframe_picker, zone_picker
 from pages.shared.price_view import Choice, PriceView, price_view
-from pages.shared.welcome import started_s, starting, welcome
+from pages.shared.welcome import is_ready, started_s, starting, welcome
 
 CHART = "prices-chart"
+# While the worker reports trouble, a chart without a trade for this long is called old.
+SILENT_S = 10.0
 
 
 def page() -> None:
     """Show the page, the welcome, or the wait between the two."""
     source = sources.current()
     pulse = feeder(source.store).pulse()
-    available = sources.in_order(pulse.stored)
-    if available:
+    if is_ready(source, pulse):
+        available = sources.in_order(pulse.stored)
         choice = controls(available)
         live(source, choice, tuple(available))
     elif started_s(source.name) is not None or pulse.health.state in ("starting", "live", "behind"):
@@ -95,6 +97,8 @@ def stale_words(pulse: Pulse) -> str:
         return f"{notice_for(pulse.error).title} · {ago(time.monotonic() - pulse.read_at)} old"
     if pulse.health.state in ("stopped", "dead", "stuck") and pulse.health.age_s is not None:
         return f"Worker {pulse.health.state} · {ago(pulse.health.age_s)} old"
+    if pulse.health.state == "behind" and (silent_s := pulse.silent_s) > SILENT_S:
+        return f"Nothing new for {ago(silent_s)}"
     return ""
 
 

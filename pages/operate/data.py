@@ -11,7 +11,7 @@ from pages.shared.notices import noticed, show_notice
 from pages.shared.questions import AllCoverage, Gaps, TableCounts
 from pages.shared.tables import coverage_table, gaps_table, symbols_table
 from pages.shared.watchlist import watchlist
-from pages.shared.worker_panel import worker_log, worker_panel
+from pages.shared.worker_panel import RUNNING, worker_log, worker_panel
 
 
 def page() -> None:
@@ -41,7 +41,7 @@ def symbols(source: sources.Source, known: tuple[str, ...]) -> None:
     if pulse.symbols.is_empty():
         st.caption("No symbol has reported yet.")
     else:
-        symbols_table(pulse.symbols, pulse.tick_sizes)
+        symbols_table(pulse.symbols, pulse.tick_sizes, running=pulse.health.state in RUNNING)
 
 
 @st.fragment(run_every=5.0)

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -78,6 +78,14 @@ class Pulse:
     def open_gaps(self) -> int:
         """How many gaps are open over all watched symbols."""
         return int(self.symbols["open_gaps"].sum()) if self.symbols.height else 0
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the newest trade of any stored symbol; 0 where there is none."""
+        newest = max((last for _, last in self.bounds.values()), default=None)
+        if newest is None:
+            return 0.0
+        return (datetime.now(UTC).replace(tzinfo=None) - newest).total_seconds()
 
     @property
     def lag_s(self) -> float | None:

@@ -93,7 +93,9 @@ def show_notice(error: PerpduckError, *, key: str) -> None:
     box = st.error if notice.is_grave else st.warning
     icon = ":material/error:" if notice.is_grave else ":material/hourglass_top:"
     box(f"**{notice.title}.** {notice.advice}\n\n{error}", icon=icon)
-    st.button(notice.button, key=f"notice-{key}", on_click=_ACTIONS[notice.button])
+    if st.button(notice.button, key=f"notice-{key}", on_click=_ACTIONS[notice.button]):
+        # Inside a fragment a click runs the fragment alone; the help concerns the whole page.
+        st.rerun()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pages.shared.cards import UNKNOWN
 _COLUMN = st.column_config
 
 
-def symbols_table(symbols: pl.DataFrame, tick_sizes: Mapping[str, float]) -> None:
+def symbols_table(symbols: pl.DataFrame, tick_sizes: Mapping[str, float], *, running: bool) -> None:
     """Show one row a watched symbol; prices have as many decimals as their tick size."""
     prices = [
         UNKNOWN if price is None else f"{price:,.{price_decimals(tick_sizes.get(symbol), price)}f}"
@@ -24,6 +24,9 @@ def symbols_table(symbols: pl.DataFrame, tick_sizes: Mapping[str, float]) -> Non
     shown = symbols.with_columns(
         pl.col("symbol").str.to_uppercase(), last_price=pl.Series(prices, dtype=pl.String)
     )
+    if not running:
+        # The rows are the last that the worker wrote; nothing arrives any more.
+        shown = shown.with_columns(state=pl.lit("not followed now"), trades_per_s=pl.lit(0.0))
     st.dataframe(
         shown,
         key="symbols-table",

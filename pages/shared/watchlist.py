@@ -12,6 +12,7 @@ from core.errors import PerpduckError
 from core.store import Store
 from pages.shared import sources
 from pages.shared.feeder import Pulse, feeder
+from pages.shared.frame import counted
 from pages.shared.notices import show_notice
 
 _TRADABLE = ("PERPETUAL", "TRADIFI_PERPETUAL")
@@ -31,7 +32,9 @@ def watchlist(source: sources.Source, pulse: Pulse) -> None:
             format_func=str.upper,
             key="add-symbols",
             accept_new_options=not options,
-            placeholder=f"Search {len(options):,} contracts" if options else "Type a symbol",
+            placeholder=f"Search {counted(len(options), 'contract')}"
+            if options
+            else "Type a symbol",
             help="Perpetual contracts that the exchange trades now.",
         )
         st.form_submit_button("Add", icon=":material/add:", on_click=_add, args=(source,))

@@ -6,13 +6,17 @@ import time
 
 import streamlit as st
 
-from core.errors import PerpduckError, WorkerRunning
+from core.errors import PerpduckError, StoreMissing, WorkerRunning
 from pages.shared import sources
 from pages.shared.feeder import Pulse, feeder
 from pages.shared.notices import show_notice
 
 # A worker that shows no sign of life for this long after the click has failed.
 START_S = 45.0
+# Without even a file after this long, the worker did not come up.
+SIGN_S = 12.0
+# The best known symbol's first trade is waited for this long when others already came.
+PATIENCE_S = 8.0
 
 
 def welcome() -> None:
@@ -75,22 +79,36 @@ def started_s(name: str) -> float | None:
     return time.monotonic() - started[1] if started and started[0] == name else None
 
 
+def is_ready(source: sources.Source, pulse: Pulse) -> bool:
+    """Return whether there is something to show: trades, of the best known symbol if it comes."""
+    if not pulse.stored:
+        return False
+    waited = started_s(source.name)
+    best = sources.in_order({*pulse.watchlist, *pulse.stored})[0]
+    return waited is None or waited > PATIENCE_S or best in pulse.stored
+
+
 @st.fragment(run_every=0.5)
 def starting(source: sources.Source) -> None:
     """Show how far the start has come; the page is run again when there is something to see."""
     pulse = feeder(source.store).pulse()
-    if pulse.stored:
-        st.rerun()
     waited = started_s(source.name)
-    if waited is None and pulse.health.state not in ("starting", "live", "behind"):
+    state = pulse.health.state
+    if is_ready(source, pulse) or (waited is None and state not in ("starting", "live", "behind")):
         st.rerun()
-    if waited is not None and waited > START_S:
-        _failed(source, pulse)
-        return
     words, share = _progress(pulse)
     with st.container(key="starting"):
+        if state == "dead" or (waited or 0.0) > START_S or (state == "never" and _late(waited)):
+            _failed(source, pulse)
+            return
         st.progress(share, text=words)
+        if state == "behind":
+            _failed(source, pulse)
         st.skeleton(height=420)
+
+
+def _late(waited: float | None) -> bool:
+    return waited is not None and waited > SIGN_S
 
 
 def _progress(pulse: Pulse) -> tuple[str, float]:
@@ -103,15 +121,19 @@ def _progress(pulse: Pulse) -> tuple[str, float]:
 
 def _failed(source: sources.Source, pulse: Pulse) -> None:
     st.error(
-        f"**No trades have come.** {pulse.health.reason} {pulse.health.remedy}",
+        f"**No trades have come yet.** {pulse.health.reason}\n\n{pulse.health.remedy}",
         icon=":material/error:",
     )
-    if pulse.error:
+    if pulse.error and not isinstance(pulse.error, StoreMissing):
         show_notice(pulse.error, key="starting")
-    if not source.is_practice:
-        st.button(
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if not source.is_practice and st.button(
             "Use the practice exchange",
             key="fallback-practice",
+            type="primary",
             on_click=begin,
             args=(sources.PRACTICE,),
-        )
+        ):
+            # The click ran this fragment alone; the source stands in the frame.
+            st.rerun()
+        st.page_link("pages/operate/data.py", label="Worker and log", icon=":material/database:")

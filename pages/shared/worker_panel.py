@@ -9,20 +9,21 @@ import streamlit as st
 from core.errors import PerpduckError
 from core.supervisor import describe_process, stop_worker, tail_log
 from pages.shared import sources
+from pages.shared.cards import UNKNOWN
 from pages.shared.feeder import Pulse, feeder
 from pages.shared.frame import ago
 from pages.shared.notices import noticed, show_notice
 
 # After a click the state is shown as on its way for this long, until the worker says more.
 PENDING_S = 8.0
-_RUNNING = ("starting", "live", "behind", "stuck")
+RUNNING = ("starting", "live", "behind", "stuck")
 
 
 @st.fragment(run_every=1.0)
 def worker_panel(source: sources.Source) -> None:
     """Show the worker of the source and the one button that makes sense now."""
     pulse = feeder(source.store).pulse()
-    running = pulse.health.state in _RUNNING
+    running = pulse.health.state in RUNNING
     pending = _pending(running)
     with st.container(border=True, key="worker"):
         with st.container(
@@ -32,14 +33,16 @@ def worker_panel(source: sources.Source) -> None:
             _button(source, running=running, pending=pending)
         if error := st.session_state.pop("_worker_error", None):
             show_notice(error, key="worker")
-        _facts(pulse)
+        _facts(pulse, running=running)
 
 
 def _headline(source: sources.Source, pulse: Pulse, pending: str) -> str:
     state = f"{pending} …" if pending else pulse.health.state
     words = f"**{source.label} worker: {state}**"
     if not pending:
-        words += f"  \n{pulse.health.reason} {pulse.health.remedy}"
+        # The remedy that says "on the Data page" is the button beside these words.
+        remedy = "" if "Data page" in pulse.health.remedy else pulse.health.remedy
+        words += f"  \n{pulse.health.reason} {remedy}"
     return words
 
 
@@ -85,21 +88,29 @@ def _pending(running: bool) -> str:
     return str(word)
 
 
-def _facts(pulse: Pulse) -> None:
+def _facts(pulse: Pulse, *, running: bool) -> None:
     status = pulse.status
     if status is None:
         st.caption("It runs by itself, outlives this page, and writes every trade to the file.")
         return
-    age = "–" if pulse.health.age_s is None else f"{ago(pulse.health.age_s)} ago"
+    age = UNKNOWN if pulse.health.age_s is None else f"{ago(pulse.health.age_s)} ago"
     facts = (
-        ("Trades/s", f"{status.trades_per_s:,.1f}", "Arriving now, over about five seconds."),
+        (
+            "Trades/s",
+            f"{status.trades_per_s:,.1f}" if running else UNKNOWN,
+            "Arriving now, over about five seconds.",
+        ),
         ("Last write", age, "When the worker last wrote to the file."),
         ("Flush", f"{1000 * status.flush_s:,.0f} ms", "How long the last write took."),
         ("Worst flush", f"{1000 * status.worst_flush_s:,.0f} ms", "Longest write since the start."),
         ("Waiting", f"{status.buffered_trades:,}", "Trades received and not yet written."),
         ("Reconnects", f"{status.reconnects:,}", "Connections lost and opened anew."),
         ("Weight", f"{status.weight_used:,}", "Request weight used in this minute (REST)."),
-        ("Memory", describe_process(status.pid) or "–", "Held by the worker's process."),
+        (
+            "Memory",
+            (running and describe_process(status.pid)) or UNKNOWN,
+            "Held by the worker's process.",
+        ),
     )
     with st.grid(len(facts), min_column_width=110, gap="xsmall", key="facts"):
         for label, value, text in facts:

@@ -169,9 +169,10 @@ class ChartPage:
         box = self.page.locator(".pd-plot").bounding_box()
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
-    def shoot(self, name: str, *, full: bool = False) -> None:
+    def shoot(self, name: str) -> None:
+        """Keep what the screen shows, as evidence for people and for CI."""
         ARTIFACTS.mkdir(exist_ok=True)
-        self.page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=full)
+        self.page.screenshot(path=ARTIFACTS / f"{name}.png")
 
 
 @pytest.fixture

@@ -107,12 +107,15 @@ def test_screens_fit_and_are_kept(
     query = "source=practice&symbols=BTCUSDT&symbols=ETHUSDT"
     chart.open(f"{full_server.url}/?{query}")
     chart.page.wait_for_timeout(2000)
-    chart.shoot(f"prices-{name}-{scheme}", full=size is PHONE)
     fits(chart)
+    if size is PHONE:
+        chart.page.set_viewport_size({"width": 390, "height": 1500})
+        chart.page.wait_for_timeout(1500)
+    chart.shoot(f"prices-{name}-{scheme}")
     chart.page.goto(f"{full_server.url}/data?source=practice")
     chart.page.get_by_role("heading", name="Gaps and coverage").wait_for(timeout=20_000)
     chart.page.wait_for_timeout(2000)
-    chart.shoot(f"data-{name}-{scheme}", full=True)
+    chart.shoot(f"data-{name}-{scheme}")
     fits(chart)
 
 

@@ -56,7 +56,7 @@ async def warm(_: st.App) -> AsyncIterator[None]:
     yield
 
 
-if get_script_run_ctx() is not None:
+if get_script_run_ctx(suppress_warning=True) is not None:
     main()
 else:
     app = st.App(__file__, routes=asset_routes(), lifespan=warm)

@@ -66,8 +66,8 @@ def ages_s(store, seen: list[tuple[float, dict[str, int]]]) -> list[float]:
         ).unique("agg_id", keep="first", maintain_order=True)
         with store.read(wait_s=20, limit_s=None) as con:
             rows = con.execute(
-                "select agg_id, epoch_ms(ts) from trades where symbol = ? and agg_id between ? and ? "
-                "order by agg_id",
+                "select agg_id, epoch_ms(ts) from trades "
+                "where symbol = ? and agg_id between ? and ? order by agg_id",
                 [symbol, seen[0][1][symbol] + 1, seen[-1][1][symbol]],
             ).fetchall()
         trades = pl.DataFrame(rows, schema=["agg_id", "ts_ms"], orient="row")
@@ -120,7 +120,8 @@ def main() -> None:
     spent = [s * 1000 for s in times]
     harness.figure(
         "readers' queries",
-        f"p50 {harness.percentile(spent, 0.5):.0f} ms, p95 {harness.percentile(spent, 0.95):.0f} ms",
+        f"p50 {harness.percentile(spent, 0.5):.0f} ms, "
+        f"p95 {harness.percentile(spent, 0.95):.0f} ms",
     )
 
 

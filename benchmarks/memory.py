@@ -1,6 +1,6 @@
 """The worker's memory over ten minutes at 20,000 trades a second.
 
-    python benchmarks/memory.py [--seconds 600] [--rate 20000]
+python benchmarks/memory.py [--seconds 600] [--rate 20000]
 """
 
 from __future__ import annotations

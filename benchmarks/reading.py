@@ -154,8 +154,11 @@ def main() -> None:
             ("24 h of 15s, one symbol", bars(["s3usdt"], "15s", timedelta(days=1)), ""),
         ):
             median, worst, rows = median_ms(ask)
-            harness.figure(name, f"median {median:.0f} ms, worst {worst:.0f} ms, {rows:,} rows",
-                           demand=demand and f"median at most {demand}")
+            harness.figure(
+                name,
+                f"median {median:.0f} ms, worst {worst:.0f} ms, {rows:,} rows",
+                demand=demand and f"median at most {demand}",
+            )
         median, worst = flush_ms(store, options.symbols)
         harness.figure("storing 2,500 trades", f"median {median:.0f} ms, worst {worst:.0f} ms")
 

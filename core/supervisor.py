@@ -29,6 +29,8 @@ from core.trade_writer import utc_now
 
 _WORKER = Path(__file__).resolve().parent.parent / "ingest_worker.py"
 LOG_BYTES = 5_000_000
+# A first chart should show more than the last second; some 30 requests for five symbols.
+BACKFILL = "15min"
 # Without a sign of life for this long, a worker is not called live any more.
 SILENT_S = 6.0
 # A feed this far behind, or this long without a trade, is called behind.
@@ -102,7 +104,7 @@ def start_worker(settings: Settings, *, practice: bool, symbols: Sequence[str] =
     ``practice`` starts it with the practice exchange, on that exchange's own file.
     """
     db = settings.practice_db() if practice else settings.db
-    command = [sys.executable, str(_WORKER), "--db", str(db)]
+    command = [sys.executable, str(_WORKER), "--db", str(db), "--backfill", BACKFILL]
     if symbols:
         command += ["--symbols", ",".join(symbols)]
     if practice:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import time
-
 import streamlit as st
 
 from core.queries import bars_sql
 from pages.shared import sources
 from pages.shared.cards import show_cards
 from pages.shared.downloads import downloads
-from pages.shared.feeder import Pulse, feeder
-from pages.shared.frame import ago
+from pages.shared.feeder import feeder
+from pages.shared.frame import stale_words
 from pages.shared.live_chart import live_chart, visible
-from pages.shared.notices import notice_for, noticed
+from pages.shared.notices import noticed
 from pages.shared.pickers import range_picker, symbols_picker, timeframe_picker, zone_picker
 from pages.shared.price_view import Choice, PriceView, price_view
-from pages.shared.welcome import is_ready, started_s, starting, welcome
+from pages.shared.welcome import is_ready, started_s, starting, waiting, welcome
 
 CHART = "prices-chart"
-# While the worker reports trouble, a chart without a trade for this long is called old.
-SILENT_S = 10.0
 
 
 def page() -> None:
@@ -89,28 +85,6 @@ def show(view: PriceView, choice: Choice, stale: str) -> None:
             f"$end = {view.question.end or 'the newest bar'}",
             language=None,
         )
-
-
-def stale_words(pulse: Pulse) -> str:
-    """Return why the data are not live and how old they are, empty while they are."""
-    if pulse.error:
-        return f"{notice_for(pulse.error).title} · {ago(time.monotonic() - pulse.read_at)} old"
-    if pulse.health.state in ("stopped", "dead", "stuck") and pulse.health.age_s is not None:
-        return f"Worker {pulse.health.state} · {ago(pulse.health.age_s)} old"
-    if pulse.health.state == "behind" and (silent_s := pulse.silent_s) > SILENT_S:
-        return f"Nothing new for {ago(silent_s)}"
-    return ""
-
-
-@st.fragment(run_every=1.0)
-def waiting(source: sources.Source) -> None:
-    """Say why nothing can be shown yet; go on as soon as it can."""
-    pulse = feeder(source.store).pulse()
-    if pulse.error is None:
-        st.rerun()
-    else:
-        with noticed("waiting"):
-            raise pulse.error
 
 
 page()

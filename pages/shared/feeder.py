@@ -12,18 +12,15 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import polars as pl
-
 from core import queries
 from core.errors import PerpduckError, StoreBusy, StoreMissing
-from core.models import WorkerStatus
 from core.store import Connection, Fingerprint, Store
-from core.supervisor import Health, worker_health
+from core.supervisor import worker_health
+from pages.shared.pulse import Pulse, judged
 
 logger = logging.getLogger(__name__)
 
@@ -56,44 +53,6 @@ class Answer:
     value: Any
     version: tuple[int, ...]
     read_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """The state of the file and its worker, as last read; ``error`` says why it is old."""
-
-    health: Health
-    status: WorkerStatus | None = None
-    symbols: pl.DataFrame = field(default_factory=pl.DataFrame)
-    watchlist: tuple[str, ...] = ()
-    stored: tuple[str, ...] = ()
-    bounds: Mapping[str, tuple[datetime, datetime]] = field(default_factory=dict)
-    contracts: pl.DataFrame = field(default_factory=pl.DataFrame)
-    tick_sizes: Mapping[str, float] = field(default_factory=dict)
-    versions: Mapping[str, int] = field(default_factory=dict)
-    error: PerpduckError | None = None
-    read_at: float = 0.0
-
-    @property
-    def open_gaps(self) -> int:
-        """How many gaps are open over all watched symbols."""
-        return int(self.symbols["open_gaps"].sum()) if self.symbols.height else 0
-
-    @property
-    def silent_s(self) -> float:
-        """Seconds since the newest trade of any stored symbol; 0 where there is none."""
-        newest = max((last for _, last in self.bounds.values()), default=None)
-        if newest is None:
-            return 0.0
-        return (datetime.now(UTC).replace(tzinfo=None) - newest).total_seconds()
-
-    @property
-    def lag_s(self) -> float | None:
-        """How far the slowest watched symbol is behind the exchange, in seconds."""
-        if not self.symbols.height:
-            return None
-        slowest = self.symbols["lag_s"].max()
-        return float(slowest) if isinstance(slowest, int | float) else None
 
 
 class Feeder:
@@ -178,7 +137,7 @@ class Feeder:
                 self._look()
             except Exception as error:  # the pages must hear of it, whatever it is
                 logger.exception("the file could not be looked at")
-                self._pulse = _judged(self.store.path, self._pulse, PerpduckError(str(error)))
+                self._pulse = judged(self.store.path, self._pulse, PerpduckError(str(error)))
             with self._changed:
                 self._done = begun
                 self._changed.notify_all()
@@ -192,12 +151,12 @@ class Feeder:
                 self._pulse = self._read(FIRST_WAIT_S if before is None else 1.0)
                 self._seen = seen
             else:
-                self._pulse = _judged(self.store.path, before, None)
+                self._pulse = judged(self.store.path, before, None)
         except PerpduckError as error:
             if isinstance(error, StoreMissing):
                 self._answers.clear()
                 self._seen = before = None
-            self._pulse = _judged(self.store.path, before, error)
+            self._pulse = judged(self.store.path, before, error)
 
     def _read(self, wait_s: float) -> Pulse:
         """Read the pulse and what is due, a few questions a lease: the worker waits meanwhile."""
@@ -281,14 +240,6 @@ def _same(old: Mapping[str, int], new: Mapping[str, int], scope: str) -> bool:
     return old.get(scope) == new.get(scope)
 
 
-def _judged(path: Path, before: Pulse | None, error: PerpduckError | None) -> Pulse:
-    """Return the last pulse with the worker judged anew, since a dead one changes no file."""
-    health = worker_health(path, before.status if before else None)
-    if before is None:
-        return Pulse(health=health, error=error)
-    return replace(before, health=health, error=error)
-
-
 _feeders: dict[Path, Feeder] = {}
 _feeders_guard = threading.Lock()
 
@@ -300,8 +251,3 @@ def feeder(store: Store) -> Feeder:
         if found is None or found.store is not store:
             found = _feeders[store.path] = Feeder(store)
         return found
-
-
-def is_busy(pulse: Pulse) -> bool:
-    """Return whether the pulse is old because another process holds the file."""
-    return isinstance(pulse.error, StoreBusy)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 import streamlit as st
 
 from pages.shared import sources
-from pages.shared.feeder import Pulse, feeder
+from pages.shared.feeder import feeder
 from pages.shared.notices import notice_for
+from pages.shared.pulse import Pulse
 
 PILL_S = 2.0
+# While the worker reports trouble, a chart without a trade for this long is called old.
+SILENT_S = 10.0
 PRICES, DATA = "pages/market/prices.py", "pages/operate/data.py"
 _COLOURS = {
     "live": "green",
@@ -97,6 +102,17 @@ def pill_text(pulse: Pulse) -> str:
         words.append(counted(len(pulse.watchlist), "symbol"))
         words.append(counted(pulse.open_gaps, "gap"))
     return " · ".join(words)
+
+
+def stale_words(pulse: Pulse) -> str:
+    """Return why the data are not live and how old they are, empty while they are."""
+    if pulse.error:
+        return f"{notice_for(pulse.error).title} · {ago(time.monotonic() - pulse.read_at)} old"
+    if pulse.health.state in ("stopped", "dead", "stuck") and pulse.health.age_s is not None:
+        return f"Worker {pulse.health.state} · {ago(pulse.health.age_s)} old"
+    if pulse.health.state == "behind" and (silent_s := pulse.silent_s) > SILENT_S:
+        return f"Nothing new for {ago(silent_s)}"
+    return ""
 
 
 def counted(count: int, noun: str) -> str:

@@ -16,8 +16,9 @@ from core.charts import Spec, prices_chart
 from core.queries import TIMEFRAMES
 from core.summary import sparklines, summary
 from pages.shared.cards import Card, price_cards
-from pages.shared.feeder import Answer, Feeder, Pulse
+from pages.shared.feeder import Answer, Feeder
 from pages.shared.live_chart import Frame, View
+from pages.shared.pulse import Pulse
 from pages.shared.questions import Bars, Coverage
 from pages.shared.window import RANGES, Window, epoch_ms, timeframe_label, utc, window
 

@@ -8,8 +8,9 @@ import streamlit as st
 
 from core.errors import PerpduckError, StoreMissing, WorkerRunning
 from pages.shared import sources
-from pages.shared.feeder import Pulse, feeder
-from pages.shared.notices import show_notice
+from pages.shared.feeder import feeder
+from pages.shared.notices import noticed, show_notice
+from pages.shared.pulse import Pulse
 
 # A worker that shows no sign of life for this long after the click has failed.
 START_S = 45.0
@@ -137,3 +138,14 @@ def _failed(source: sources.Source, pulse: Pulse) -> None:
             # The click ran this fragment alone; the source stands in the frame.
             st.rerun()
         st.page_link("pages/operate/data.py", label="Worker and log", icon=":material/database:")
+
+
+@st.fragment(run_every=1.0)
+def waiting(source: sources.Source) -> None:
+    """Say why nothing can be shown yet; go on as soon as it can."""
+    pulse = feeder(source.store).pulse()
+    if pulse.error is None:
+        st.rerun()
+    else:
+        with noticed("waiting"):
+            raise pulse.error

@@ -99,6 +99,10 @@ def price_view(feed: Feeder, pulse: Pulse, choice: Choice, seen: View | None) ->
         (view, version, looking.seen_from_ms, looking.seen_to_ms),
         lambda: _cards(answer, looking, pulse, choice),
     )
+    trades = shared(
+        (view, version, looking.seen_from_ms, looking.seen_to_ms, "trades"),
+        lambda: sum(int(_seen(bars, looking)["trades"].sum()) for bars in answer.value.values()),
+    )
     return PriceView(
         frame=Frame(view, version, spec, last_ms),
         window=looking,
@@ -106,7 +110,7 @@ def price_view(feed: Feeder, pulse: Pulse, choice: Choice, seen: View | None) ->
         answer=answer,
         cards=cards,
         note=_note(choice, looking),
-        badge=f"{_coverage(feed, coverage)} · {looking.timeframe_label} bars from trades",
+        badge=f"{_coverage(feed, coverage)} · {trades:,} trades · {looking.timeframe_label} bars",
         span_ms=_span_ms(choice, first_ms, last_ms),
     )
 
@@ -159,10 +163,7 @@ def _spec(answer: Answer, looking: Window, pulse: Pulse) -> Spec:
 def _cards(answer: Answer, looking: Window, pulse: Pulse, choice: Choice) -> tuple[Card, ...]:
     symbol = choice.symbols[0]
     seconds = TIMEFRAMES[looking.timeframe]
-    bars = answer.value[symbol]
-    bars = bars.filter(
-        pl.col("ts").is_between(utc(looking.seen_from_ms), utc(looking.seen_to_ms), closed="left")
-    )
+    bars = _seen(answer.value[symbol], looking)
     base, quote = _assets(pulse, symbol)
     return price_cards(
         summary(bars, seconds),
@@ -171,6 +172,11 @@ def _cards(answer: Answer, looking: Window, pulse: Pulse, choice: Choice) -> tup
         base=base,
         quote=quote,
     )
+
+
+def _seen(bars: pl.DataFrame, looking: Window) -> pl.DataFrame:
+    begin, end = utc(looking.seen_from_ms), utc(looking.seen_to_ms)
+    return bars.filter(pl.col("ts").is_between(begin, end, closed="left"))
 
 
 def _assets(pulse: Pulse, symbol: str) -> tuple[str, str]:
@@ -210,9 +216,9 @@ def coverage_words(held: int, missing: int) -> str:
     if not held + missing:
         return "coverage – (no trades in view)"
     if not missing:
-        return f"coverage 100% · {held:,} trades"
+        return "coverage 100%"
     share = min(100 * held / (held + missing), 99.99)
-    return f"coverage {share:.2f}% · {held:,} trades · {missing:,} missing"
+    return f"coverage {share:.2f}% · {missing:,} missing"
 
 
 def _note(choice: Choice, looking: Window) -> str:

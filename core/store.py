@@ -294,4 +294,6 @@ def open_store(path: Path) -> Store:
     """Return this process's one Store for the path."""
     key = Path(path).expanduser().absolute()
     with _stores_lock:
-        return _stores.setdefault(key, Store(key))
+        if key not in _stores:
+            _stores[key] = Store(key)
+        return _stores[key]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
-from conftest import assert_exact
+from made import assert_exact
 
 from core import queries
 from core.config import Settings

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import polars as pl
 import pytest
-from conftest import START_MS, trades_frame
+from made import START_MS, trades_frame
 
 from core import backfill
 from core.backfill import GapFiller, next_request, settled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
-from conftest import trades_frame
+from made import trades_frame
 
 from core.buffer import TradeBuffer
 

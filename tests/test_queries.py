@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from conftest import START_MS, trades_frame
+from made import START_MS, trades_frame
 
 from core import commands, queries
 from core.errors import DataError

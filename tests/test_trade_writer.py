@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
-from conftest import START_MS, assert_exact, trades_frame
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made import START_MS, assert_exact, trades_frame
 
 from core import queries
 from core.store import Store, open_store

@@ -13,6 +13,7 @@
     │   ├── BadMessage         a frame or row that cannot be understood
     │   ├── FeedLost           the exchange cannot be reached, or broke off
     │   ├── RateLimited        429 or 418; carries when to try again
+    │   ├── Refused            the exchange answered with an error code of its own
     │   └── Restricted         451: not served in this location
     └── DataError(ValueError)  the numbers
         ├── NotEnoughData      too few bars or trades for the question
@@ -81,6 +82,15 @@ class RateLimited(FeedError):
     def __init__(self, message: str, *, retry_at_ms: int) -> None:
         super().__init__(message)
         self.retry_at_ms = retry_at_ms
+
+
+class Refused(FeedError):
+    """The exchange understood the request and said no, with a code of its own."""
+
+    def __init__(self, message: str, *, status: int, code: int) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
 
 
 class Restricted(FeedError):

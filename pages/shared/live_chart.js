@@ -253,6 +253,9 @@ class Chart {
   constructor(parent) {
     this.parent = parent
     this.root = parent.querySelector(".pd-chart")
+    // Streamlit may end a component and begin it anew on the same nodes: it finds them as they
+    // were, without buttons and listeners of the one before.
+    this.pristine = this.root.cloneNode(true)
     this.plot = this.root.querySelector(".pd-plot")
     this.canvas = this.root.querySelector("canvas")
     this.lines = this.root.querySelector(".pd-lines")
@@ -305,6 +308,7 @@ class Chart {
     clearTimeout(this.timer)
     clearTimeout(this.asking)
     if (window.Plotly) window.Plotly.purge(this.plot)
+    this.root.replaceWith(this.pristine)
   }
 
   // -- from the server --

@@ -210,26 +210,39 @@ def _write_gaps(
     for item in missing:
         if item.symbol == symbol:
             remaining = gaps.marked(remaining, item.first_id, item.last_id, item.state, now_ms)
-    if sorted(remaining) == sorted(known):
-        return
-    con.execute("delete from gaps where symbol = ? and state <> 'filled'", [symbol])
-    rows = [*((g, None) for g in remaining), *((g, _at(now_ms)) for g in outcome.filled)]
-    if rows:
+    added = [gap for gap in remaining if gap not in set(known)]
+    dropped = [(symbol, gap.first_id) for gap in known if gap not in set(remaining)]
+    if dropped:
         con.executemany(
-            "insert into gaps values (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    symbol,
-                    g.first_id,
-                    g.last_id,
-                    g.state,
-                    _at(g.opened_ms),
-                    closed,
-                    _at(g.after_ms),
-                    _at(g.before_ms),
-                )
-                for g, closed in rows
-            ],
+            "delete from gaps where symbol = ? and first_id = ? and state <> 'filled'", dropped
+        )
+    filled = _with_neighbours(con, symbol, outcome.filled)
+    _insert_gaps(con, symbol, added, closed_ms=None)
+    _insert_gaps(con, symbol, filled, closed_ms=now_ms)
+
+
+def _with_neighbours(con: Connection, symbol: str, filled: list[Gap]) -> list[Gap]:
+    """Join what was filled now with touching records: a gap filled page by page is one record."""
+    result = list(filled)
+    for part in filled:
+        touching = {"symbol": symbol, "before": part.first_id - 1, "after": part.last_id + 1}
+        rows = con.execute(sql("touching_filled"), touching).fetchall()
+        for first_id, *rest in rows:
+            result.append(Gap(first_id, *rest))
+            con.execute(
+                "delete from gaps where symbol = ? and first_id = ? and state = 'filled'",
+                [symbol, first_id],
+            )
+    return gaps.joined(result)
+
+
+def _insert_gaps(con: Connection, symbol: str, rows: list[Gap], *, closed_ms: int | None) -> None:
+    if rows:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        names = ("first_ids", "last_ids", "after_ms", "before_ms", "states", "opened_ms")
+        con.execute(
+            sql("insert_gaps"),
+            dict(zip(names, columns, strict=True)) | {"symbol": symbol, "closed_ms": closed_ms},
         )
 
 

@@ -68,6 +68,32 @@ def test_void_ids_are_not_open_and_a_late_trade_for_one_is_still_taken(store: St
     assert_exact(store)
 
 
+def test_a_gap_filled_page_by_page_is_one_record_in_the_end(store: Store) -> None:
+    put(store, trades_frame("btcusdt", [0, 5001]))
+    for low in (4001, 3001, 1, 2001, 1001):
+        put(store, trades_frame("btcusdt", list(range(low, low + 1000)), source="rest"))
+    with store.read() as con:
+        assert queries.load_gaps(con).is_empty()
+        filled = queries.load_gaps(con, ("filled",))
+    assert filled.select("first_id", "last_id").rows() == [(1, 5000)]
+    assert_exact(store)
+
+
+def test_lost_pages_are_one_row_however_many_they_are(store: Store) -> None:
+    put(store, trades_frame("btcusdt", [0, 100_001]))
+    for low in range(99_001, 0, -9_000):
+        put(
+            store,
+            trades_frame("btcusdt", []),
+            missing=(Missing("btcusdt", low, low + 8_999, "lost"),),
+        )
+    with store.read() as con:
+        lost = queries.load_gaps(con, ("lost",))
+        still_open = queries.load_gaps(con)
+    assert len(lost) == 1
+    assert lost["missing"].sum() + still_open["missing"].sum() == 100_000
+
+
 def test_sums_are_decimal_and_exact(store: Store) -> None:
     put(store, trades_frame("btcusdt", list(range(10)), price=lambda i: 0.1, size=lambda i: 0.1))
     with store.read() as con:

@@ -48,7 +48,7 @@ class Gap(NamedTuple):
 
 
 class Reconciled(NamedTuple):
-    """The gaps after a change: those that remain, and those that were closed by it."""
+    """The gaps after a change: what remains, and what was filled by it."""
 
     remaining: list[Gap]
     filled: list[Gap]
@@ -102,13 +102,13 @@ def reconcile(known: Iterable[Gap], intervals: Sequence[Interval], now_ms: int) 
     """Bring the known gaps (open, void or lost) in line with the ids now held.
 
     What is still missing keeps its state and its time of opening; what no known gap explains is
-    a new open gap; a known gap of which nothing is missing any more is filled.
+    a new open gap; the ids of known gaps that are held now are filled.
     """
     missing = holes(intervals)
     remaining: list[Gap] = []
     filled: list[Gap] = []
     for gap in sorted(known):
-        parts = [
+        remaining.extend(
             hole._replace(
                 first_id=max(gap.first_id, hole.first_id),
                 last_id=min(gap.last_id, hole.last_id),
@@ -117,15 +117,29 @@ def reconcile(known: Iterable[Gap], intervals: Sequence[Interval], now_ms: int) 
             )
             for hole in missing
             if hole.first_id <= gap.last_id and gap.first_id <= hole.last_id
-        ]
-        remaining.extend(parts)
-        if not parts:
-            filled.append(gap._replace(state=FILLED))
+        )
+        filled.extend(part._replace(state=FILLED) for part in without(gap, missing))
     for hole in missing:
         remaining.extend(
             part._replace(state=OPEN, opened_ms=now_ms) for part in without(hole, remaining)
         )
-    return Reconciled(sorted(remaining), filled)
+    return Reconciled(joined(remaining), joined(filled))
+
+
+def joined(gaps: Iterable[Gap]) -> list[Gap]:
+    """Return the gaps sorted, neighbours of the same state that touch made one."""
+    result: list[Gap] = []
+    for gap in sorted(gaps):
+        last = result[-1] if result else None
+        if last is not None and last.state == gap.state and last.last_id + 1 == gap.first_id:
+            result[-1] = last._replace(
+                last_id=gap.last_id,
+                before_ms=gap.before_ms,
+                opened_ms=min(last.opened_ms, gap.opened_ms),
+            )
+        else:
+            result.append(gap)
+    return result
 
 
 def without(gap: Gap, others: Iterable[Gap]) -> list[Gap]:
@@ -156,13 +170,4 @@ def marked(known: Iterable[Gap], first_id: int, last_id: int, state: str, now_ms
         result.append(gap._replace(first_id=low, last_id=high, state=state, opened_ms=now_ms))
         if high < gap.last_id:
             result.append(gap._replace(first_id=high + 1))
-    return sorted(result)
-
-
-def pages(gap: Gap, limit: int = 1000) -> Iterable[tuple[int, int]]:
-    """Yield (from_id, count) of the requests that fill the gap, newest ids first."""
-    high = gap.last_id
-    while high >= gap.first_id:
-        low = max(gap.first_id, high - limit + 1)
-        yield low, high - low + 1
-        high = low - 1
+    return joined(result)

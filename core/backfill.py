@@ -1,7 +1,8 @@
 """Filling holes from REST: which ids to ask for next, and what an answer settles.
 
 Newest first, since that is what the charts show. Ids that the exchange answers with nothing
-usable are void; ids older than what it keeps are lost until an archive brings them.
+usable are void; ids older than what it surely keeps are lost until an archive brings them.
+One symbol's trouble never keeps the others waiting.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import polars as pl
 
-from core.errors import FeedError, FeedLost, RateLimited, Restricted
+from core.errors import BadMessage, FeedError, RateLimited, Refused, Restricted
 from core.feed.backoff import backoff_delays
 from core.feed.gaps import LOST, VOID, Gap, without
 from core.feed.rest import RestClient
@@ -30,44 +32,78 @@ SETTLE_MS = 1_000
 RESTRICTED_S = 15.0
 # REST may trail the socket: an answer that ends early is not believed for this long.
 TRAIL_MS = 60_000
-# Ids that were simply not in the answer are asked for this often before they are void.
+# Ids that were simply not in the answer are asked for this often before that is believed.
 ASKED_OFTEN = 3
 
+_Asked = tuple[str, int, int]
 
-def next_request(open_gaps: Sequence[Gap], pending: Sequence[Gap], limit: int = PAGE) -> Gap | None:
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to ask for: ``part`` (with times estimated from its place) of ``gap``."""
+
+    symbol: str
+    gap: Gap
+    part: Gap
+
+
+def next_request(
+    symbol: str, open_gaps: Sequence[Gap], pending: Sequence[Gap], limit: int = PAGE
+) -> Request | None:
     """Return the newest ids, at most ``limit``, that are missing and not yet on their way."""
     for gap in sorted(open_gaps, key=lambda g: -g.before_ms):
         parts = without(gap, [p for p in pending if p.first_id <= gap.last_id])
         if parts:
             newest = parts[-1]
             first_id = max(newest.first_id, newest.last_id - limit + 1)
-            return newest._replace(first_id=first_id)
+            return Request(symbol, gap, _timed(gap, first_id, newest.last_id))
     return None
 
 
-def settled(symbol: str, asked: Gap, page: RestPage, horizon_ms: int) -> list[Missing]:
-    """Return what the answer to ``asked`` says will not come.
+def _timed(gap: Gap, first_id: int, last_id: int) -> Gap:
+    """Return part of a gap, its times estimated as if the ids had come evenly."""
+    pace = (gap.before_ms - gap.after_ms) / (gap.missing + 1)
+    return gap._replace(
+        first_id=first_id,
+        last_id=last_id,
+        after_ms=gap.after_ms + int(pace * (first_id - gap.first_id)),
+        before_ms=gap.before_ms - int(pace * (gap.last_id - last_id)),
+    )
 
-    ``horizon_ms`` is the exchange time before which it may have forgotten trades.
+
+def settled(request: Request, page: RestPage, horizon_ms: int) -> list[Missing]:
+    """Return what the answer says will not come.
+
+    ``horizon_ms`` is the exchange time before which it may have forgotten trades: what is
+    older and absent is lost, and with it all that is older still in the same gap.
     """
+    asked, unusable = request.part, set(page.unusable)
     usable = page.trades.filter(pl.col("agg_id").is_between(asked.first_id, asked.last_id))
     present = sorted(usable["agg_id"].to_list())
-    absent = without(asked, [Gap(i, i, 0, 0) for i in present])
-    unusable = set(page.unusable)
     verdicts = []
-    for part in absent:
-        forgotten = part.first_id == asked.first_id and asked.after_ms < horizon_ms
-        known_void = all(i in unusable for i in range(part.first_id, part.last_id + 1))
-        state = LOST if forgotten and not known_void else VOID
-        verdicts.append(Missing(symbol, part.first_id, part.last_id, state))
+    for absent in without(asked, [Gap(i, i, 0, 0) for i in present]):
+        explained = all(i in unusable for i in range(absent.first_id, absent.last_id + 1))
+        at_the_start = absent.first_id == asked.first_id
+        if not explained and at_the_start and asked.before_ms < horizon_ms:
+            verdicts.append(Missing(request.symbol, request.gap.first_id, absent.last_id, LOST))
+        else:
+            verdicts.append(Missing(request.symbol, absent.first_id, absent.last_id, VOID))
     return verdicts
+
+
+@dataclass(slots=True)
+class _Patience:
+    """When a symbol may be asked for again after trouble of its own."""
+
+    delays: Iterator[float] = field(default_factory=lambda: backoff_delays())
+    due_s: float = 0.0
 
 
 class GapFiller:
     """Asks REST for missing ids, one page at a time, within the weight budget.
 
-    ``accept`` takes each page's usable trades, what will not come, and the ids now on their
-    way; the caller reports with `committed` when these are stored.
+    ``accept`` takes each page's usable trades and what will not come; `pending` are the ids
+    then on their way to the file, until the caller reports with `committed` that they are there.
     """
 
     def __init__(
@@ -84,7 +120,8 @@ class GapFiller:
         self._accept = accept
         self._gaps: dict[str, list[Gap]] = {}
         self._pending: dict[str, list[Gap]] = {}
-        self._asked: Counter[tuple[str, int, int]] = Counter()
+        self._asked: Counter[_Asked] = Counter()
+        self._patience: dict[str, _Patience] = {}
         self._wake = asyncio.Event()
         self.trouble = ""
         self.restricted = False
@@ -136,67 +173,83 @@ class GapFiller:
                     continue
 
     async def _fill_one(self) -> bool:
-        chosen = self._choose()
-        if chosen is None:
+        request = self._choose()
+        if request is None:
             return False
-        symbol, asked = chosen
+        symbol, asked = request.symbol, request.part
         try:
             page = await self._rest.fetch_trades(
                 symbol, from_id=asked.first_id, limit=asked.missing
             )
-        except (FeedLost, RateLimited, Restricted):
-            raise
-        except FeedError as error:
-            if asked.after_ms >= self._horizon_ms():
-                raise
-            logger.warning("%s: ids %d-%d are lost: %s", symbol, *asked[:2], error)
-            self._settle(symbol, asked, [Missing(symbol, asked.first_id, asked.last_id, LOST)])
+        except (Refused, BadMessage) as error:
+            self._on_refusal(request, error)
             return True
-        missing = settled(symbol, asked, page, self._horizon_ms())
-        self._demand_certainty(symbol, asked, page, missing)
+        missing = settled(request, page, self._horizon_ms())
+        if not self._is_certain(request, page, missing):
+            self._wait(symbol)
+            return True
         wanted = page.trades.filter(pl.col("agg_id").is_between(asked.first_id, asked.last_id))
-        self._settle(symbol, asked, missing, wanted)
+        self._settle(request, missing, wanted)
         return True
 
-    def _demand_certainty(
-        self, symbol: str, asked: Gap, page: RestPage, missing: list[Missing]
-    ) -> None:
-        """Raise FeedLost where an incomplete answer may only be early, so that it is repeated."""
-        unusable = set(page.unusable)
-        unexplained = sum(
+    def _is_certain(self, request: Request, page: RestPage, missing: list[Missing]) -> bool:
+        """Whether ids that the answer simply left out may be given up, or are asked for again."""
+        asked, unusable = request.part, set(page.unusable)
+        absent = sum(
             i not in unusable
             for item in missing
-            if item.state == VOID
-            for i in range(item.first_id, item.last_id + 1)
+            for i in range(max(item.first_id, asked.first_id), item.last_id + 1)
         )
-        if not unexplained:
-            return
-        self._asked[symbol, asked.first_id, asked.last_id] += 1
+        if not absent:
+            return True
+        times = self._count(request)
         early = (page.last_id or -1) < asked.last_id
-        if (early and asked.before_ms > self._exchange_ms() - TRAIL_MS) or (
-            self._asked[symbol, asked.first_id, asked.last_id] < ASKED_OFTEN
-        ):
-            raise FeedLost(
-                f"{symbol}: the exchange left out {unexplained} of the ids {asked.first_id} to "
-                f"{asked.last_id}; they are asked for again"
+        young = asked.before_ms > self._exchange_ms() - TRAIL_MS
+        if certain := times >= ASKED_OFTEN and not (early and young):
+            logger.warning(
+                "%s: the exchange has not %d of the ids %d to %d",
+                *(request.symbol, absent, asked.first_id, asked.last_id),
             )
+        return certain
+
+    def _on_refusal(self, request: Request, error: FeedError) -> None:
+        """One symbol's no: only a refusal by code, repeated, of old ids makes these lost."""
+        symbol, gap, asked = request.symbol, request.gap, request.part
+        times = self._count(request)
+        if times == 1:
+            logger.warning("%s: ids %d to %d: %s", symbol, asked.first_id, asked.last_id, error)
+        old = asked.before_ms < self._horizon_ms()
+        if isinstance(error, Refused) and old and times >= ASKED_OFTEN:
+            self._settle(request, [Missing(symbol, gap.first_id, asked.last_id, LOST)])
+        else:
+            self._wait(symbol)
+
+    def _count(self, request: Request) -> int:
+        key = (request.symbol, request.part.first_id, request.part.last_id)
+        self._asked[key] += 1
+        return self._asked[key]
+
+    def _wait(self, symbol: str) -> None:
+        patience = self._patience.setdefault(symbol, _Patience())
+        patience.due_s = time.monotonic() + next(patience.delays)
 
     def _settle(
-        self,
-        symbol: str,
-        asked: Gap,
-        missing: list[Missing],
-        trades: pl.DataFrame | None = None,
+        self, request: Request, missing: list[Missing], trades: pl.DataFrame | None = None
     ) -> None:
-        self._pending.setdefault(symbol, []).append(asked)
+        symbol, asked = request.symbol, request.part
+        self._patience.pop(symbol, None)
+        self._asked.pop((symbol, asked.first_id, asked.last_id), None)
+        first_id = min([asked.first_id, *(item.first_id for item in missing)])
+        self._pending.setdefault(symbol, []).append(asked._replace(first_id=first_id))
         self._accept(pl.DataFrame() if trades is None else trades, missing)
 
-    def _choose(self) -> tuple[str, Gap] | None:
-        young = self._exchange_ms() - SETTLE_MS
+    def _choose(self) -> Request | None:
+        young, now = self._exchange_ms() - SETTLE_MS, time.monotonic()
         candidates = [
-            (symbol, asked)
+            request
             for symbol, gaps in self._gaps.items()
+            if symbol not in self._patience or self._patience[symbol].due_s <= now
             if (ready := [gap for gap in gaps if gap.before_ms <= young])
-            and (asked := next_request(ready, self._pending.get(symbol, []))) is not None
+            and (request := next_request(symbol, ready, self._pending.get(symbol, [])))
         ]
-        return max(candidates, key=lambda found: found[1].before_ms, default=None)
+        return max(candidates, key=lambda request: request.gap.before_ms, default=None)

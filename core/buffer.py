@@ -79,7 +79,9 @@ class TradeBuffer:
             batch = self._batches.popleft()
             self._rows -= len(batch.trades)
             if batch.path is not None:
-                batch.path.unlink(missing_ok=True)
+                # What is stored may be found again at the next start: it is stored once anyway.
+                with contextlib.suppress(OSError):
+                    batch.path.unlink(missing_ok=True)
 
     def is_over(self) -> bool:
         """Return whether memory holds more than it should."""
@@ -96,8 +98,18 @@ class TradeBuffer:
         self._rows -= len(taken)
         return taken
 
+    def take_unspilled(self) -> pl.DataFrame | None:
+        """Take all rows that are in memory only, to be spilled at the end."""
+        frames = [batch.trades for batch in self._batches if batch.path is None]
+        self._batches = deque(batch for batch in self._batches if batch.path is not None)
+        self._rows = sum(len(batch.trades) for batch in self._batches)
+        return pl.concat(frames) if frames else None
+
     def write_spill(self, trades: pl.DataFrame) -> Path:
-        """Write a frame to a file of its own, complete or not at all; any thread may call it."""
+        """Write a frame to a file of its own, complete or not at all; any thread may call it.
+
+        Raises OSError where the disk refuses it.
+        """
         self._dir.mkdir(parents=True, exist_ok=True)
         self._serial += 1
         path = self._dir / f"{self._serial:08d}.parquet"
@@ -105,10 +117,10 @@ class TradeBuffer:
         try:
             trades.write_parquet(draft, compression="zstd")
             draft.replace(path)
-        except OSError:
+        except (OSError, pl.exceptions.PolarsError) as error:
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
-            raise
+            raise OSError(f"{path} could not be written: {error}") from error
         return path
 
     def note_spilled(self, path: Path, rows: int) -> None:
@@ -132,7 +144,7 @@ class TradeBuffer:
     def _find_leftovers(self) -> None:
         if not self._dir.is_dir():
             return
-        for path in sorted(self._dir.glob("*.parquet")):
+        for path in sorted(p for p in self._dir.glob("*.parquet") if p.stem.isdecimal()):
             with contextlib.suppress(pl.exceptions.PolarsError, OSError):
                 rows = pl.scan_parquet(path).select(pl.len()).collect().item()
                 self._spilled.append((path, rows))

@@ -10,8 +10,8 @@ import pytest
 from made import START_MS, trades_frame
 
 from core import backfill
-from core.backfill import GapFiller, next_request, settled
-from core.errors import FeedError, FeedLost
+from core.backfill import GapFiller, Request, next_request, settled
+from core.errors import BadMessage, FeedError, FeedLost, Refused
 from core.feed.gaps import Gap
 from core.feed.rest_messages import RestPage
 from core.trade_writer import Missing
@@ -25,27 +25,58 @@ def page(ids: list[int], unusable: list[int] | None = None) -> RestPage:
     return RestPage(trades_frame("a", ids, source="rest"), unusable or [], first, last, len(seen))
 
 
+def asked(gaps: list[Gap], pending: list[Gap]) -> tuple[int, int] | None:
+    found = next_request("a", gaps, pending)
+    return found and (found.part.first_id, found.part.last_id)
+
+
+def whole(first_id: int, last_id: int, after_ms: int, before_ms: int) -> Request:
+    gap = Gap(first_id, last_id, after_ms, before_ms)
+    return Request("a", gap, gap)
+
+
 def test_the_newest_ids_of_the_newest_gap_come_first() -> None:
     gaps = [Gap(10, 20, OLD, OLD + 5), Gap(100, 2600, OLD + 10, NEW)]
-    assert next_request(gaps, [])[:2] == (1601, 2600)
-    assert next_request(gaps, [Gap(1601, 2600, 0, 0)])[:2] == (601, 1600)
-    assert next_request(gaps, [Gap(100, 2600, 0, 0)])[:2] == (10, 20)
-    assert next_request(gaps, [Gap(0, 9999, 0, 0)]) is None
-    assert next_request([], []) is None
+    assert asked(gaps, []) == (1601, 2600)
+    assert asked(gaps, [Gap(1601, 2600, 0, 0)]) == (601, 1600)
+    assert asked(gaps, [Gap(100, 2600, 0, 0)]) == (10, 20)
+    assert asked(gaps, [Gap(0, 9999, 0, 0)]) is None
+    assert asked([], []) is None
+
+
+def test_the_times_of_a_page_are_estimated_from_its_place_in_the_gap() -> None:
+    day = 86_400_000
+    found = next_request("a", [Gap(1, 100_000, OLD, OLD + 10 * day)], [])
+    assert found is not None
+    assert OLD + 9.8 * day < found.part.after_ms < found.part.before_ms <= OLD + 10 * day
+    oldest = next_request("a", [Gap(1, 100_000, OLD, OLD + 10 * day)], [Gap(1001, 100_000, 0, 0)])
+    assert oldest is not None
+    assert OLD <= oldest.part.after_ms < oldest.part.before_ms < OLD + 0.2 * day
 
 
 def test_ids_in_the_answer_are_not_missing() -> None:
-    assert settled("a", Gap(1, 3, NEW, NEW), page([1, 2, 3]), horizon_ms=OLD) == []
+    assert settled(whole(1, 3, NEW, NEW), page([1, 2, 3]), horizon_ms=OLD) == []
 
 
 def test_unusable_and_absent_ids_are_void() -> None:
-    found = settled("a", Gap(1, 5, NEW, NEW), page([1, 4, 5], unusable=[2]), horizon_ms=OLD)
+    found = settled(whole(1, 5, NEW, NEW), page([1, 4, 5], unusable=[2]), horizon_ms=OLD)
     assert found == [Missing("a", 2, 3, "void")]
 
 
-def test_ids_before_what_the_exchange_keeps_are_lost() -> None:
-    found = settled("a", Gap(1, 9, OLD, NEW), page([8, 9]), horizon_ms=OLD + 1)
-    assert found == [Missing("a", 1, 7, "lost")]
+def test_ids_before_what_the_exchange_keeps_are_lost_with_all_before_them() -> None:
+    gap = Gap(1, 5000, OLD - 1000, OLD)
+    request = Request("a", gap, gap._replace(first_id=4001))
+    found = settled(request, page([4998, 4999, 5000]), horizon_ms=NEW)
+    assert found == [Missing("a", 1, 4997, "lost")]
+
+
+def test_young_ids_are_never_lost_however_old_the_gap_began() -> None:
+    """The worker was off for a week: the newest page is seconds old, the gap's start is not."""
+    gap = Gap(1, 1_000_000, NEW - 7 * 86_400_000, NEW)
+    request = next_request("a", [gap], [])
+    assert request is not None
+    found = settled(request, page([]), horizon_ms=NEW - 86_400_000)
+    assert [item.state for item in found] == ["void"]
 
 
 class FakeRest:
@@ -57,13 +88,20 @@ class FakeRest:
 
     async def fetch_trades(self, symbol: str, *, from_id: int, limit: int) -> RestPage:
         self.asked.append((from_id, limit))
+        await asyncio.sleep(0.001)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, FeedError):
             raise answer
         return answer
 
 
-def fill(rest: FakeRest, gap: Gap, *, horizon_ms: int, done: Callable[[list], bool]) -> list:
+def fill(
+    rest: FakeRest,
+    gap: Gap | dict[str, list[Gap]],
+    *,
+    horizon_ms: int,
+    done: Callable[[list], bool],
+) -> list:
     accepted: list[tuple[list[int], list[Missing]]] = []
 
     def accept(trades: pl.DataFrame, missing: list[Missing]) -> None:
@@ -76,7 +114,7 @@ def fill(rest: FakeRest, gap: Gap, *, horizon_ms: int, done: Callable[[list], bo
             exchange_ms=lambda: NEW + 3_600_000,
             accept=accept,
         )
-        filler.update({"a": [gap]})
+        filler.update(gap if isinstance(gap, dict) else {"a": [gap]})
         task = asyncio.create_task(filler.run())
         for _ in range(200):
             await asyncio.sleep(0.005)
@@ -93,7 +131,7 @@ def fill(rest: FakeRest, gap: Gap, *, horizon_ms: int, done: Callable[[list], bo
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_delay():
         while True:
-            yield 0.0
+            yield 0.02
 
     monkeypatch.setattr(backfill, "backoff_delays", no_delay)
 
@@ -116,10 +154,36 @@ def test_a_failure_is_tried_again() -> None:
     assert fill(rest, Gap(1, 3, NEW, NEW), horizon_ms=OLD, done=len) == [([1, 2, 3], [])]
 
 
-def test_a_refusal_of_ids_that_are_too_old_makes_them_lost() -> None:
-    rest = FakeRest(FeedError("code -1128"))
+def test_a_repeated_refusal_of_ids_that_are_too_old_makes_them_lost() -> None:
+    rest = FakeRest(Refused("too old", status=400, code=-1128))
     found = fill(rest, Gap(1, 3, OLD, OLD), horizon_ms=OLD + 1, done=len)
     assert found == [([], [Missing("a", 1, 3, "lost")])]
+    assert len(rest.asked) == backfill.ASKED_OFTEN
+
+
+@pytest.mark.parametrize(
+    "error", [BadMessage("a portal's page"), Refused("no", status=400, code=-1121)]
+)
+def test_garbled_answers_and_refusals_of_young_ids_lose_nothing(error: FeedError) -> None:
+    horizon_ms = OLD + 1 if isinstance(error, BadMessage) else OLD
+    rest = FakeRest(error)
+    found = fill(rest, Gap(1, 3, OLD, OLD), horizon_ms=horizon_ms, done=lambda found: False)
+    assert found == []
+    assert len(rest.asked) > backfill.ASKED_OFTEN
+
+
+def test_one_symbols_refusal_does_not_keep_the_others_waiting() -> None:
+    class Rest(FakeRest):
+        async def fetch_trades(self, symbol: str, *, from_id: int, limit: int) -> RestPage:
+            if symbol == "delisted":
+                await asyncio.sleep(0.001)
+                raise Refused("Invalid symbol.", status=400, code=-1121)
+            return page([1, 2, 3])
+
+    rest = Rest()
+    gaps = {"delisted": [Gap(7, 9, NEW, NEW + 5)], "a": [Gap(1, 3, NEW, NEW)]}
+    found = fill(rest, gaps, horizon_ms=OLD, done=len)
+    assert found == [([1, 2, 3], [])]
 
 
 def test_ids_on_their_way_are_not_asked_for_twice() -> None:

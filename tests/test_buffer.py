@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pytest
 from made import trades_frame
 
 from core.buffer import TradeBuffer
@@ -86,6 +87,33 @@ def test_an_unreadable_spill_file_is_set_aside_not_deleted(tmp_path: Path) -> No
     next(folder.glob("*.parquet")).write_bytes(b"not parquet at all")
     assert buffer.peek(10)[0].is_empty()
     assert [p.suffix for p in folder.iterdir()] == [".unreadable"]
+
+
+def test_at_the_end_every_row_that_is_in_memory_only_is_taken(tmp_path: Path) -> None:
+    buffer = TradeBuffer(tmp_path / "spill", max_rows=5)
+    buffer.add(trades_frame("a", [4, 5, 6]))
+    spill(buffer)
+    buffer.add(trades_frame("a", [1, 2, 3]))
+    buffer.peek(100)
+    buffer.add(trades_frame("a", [7, 8]))
+    taken = buffer.take_unspilled()
+    assert taken is not None
+    buffer.write_spill(taken)
+    assert sorted(drained(TradeBuffer(tmp_path / "spill", max_rows=5))) == list(range(1, 9))
+
+
+def test_a_stranger_in_the_spill_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "backup.parquet").write_bytes(b"mine")
+    assert len(TradeBuffer(tmp_path, max_rows=5)) == 0
+    assert (tmp_path / "backup.parquet").exists()
+
+
+def test_a_spill_that_the_disk_refuses_is_an_os_error(tmp_path: Path) -> None:
+    buffer = TradeBuffer(tmp_path / "spill", max_rows=5)
+    (tmp_path / "spill").mkdir()
+    (tmp_path / "spill" / "00000001.draft").mkdir()
+    with pytest.raises(OSError, match="could not be written"):
+        buffer.write_spill(trades_frame("a", [1]))
 
 
 def test_an_empty_peek_has_the_schema(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 import polars as pl
 
 from core.feed.gaps import Gap
-from core.models import SymbolStatus, WorkerStatus
+from core.feed.line import ConnectionStatus
+from core.models import MarkPrice, SymbolStatus, WorkerStatus
 
 # The rate shown is an exponential mean over about this many seconds.
 RATE_S = 5.0
@@ -35,13 +36,22 @@ class Vitals:
     """Counts and last values, fed by the worker; rows for the file come out.
 
     ``now_ms`` is the local clock in epoch milliseconds; `offset_ms` is what the exchange's
-    clock is ahead of it.
+    clock is ahead of it. A symbol of which no frame came for ``silence_s`` seconds is silent;
+    mark prices come every second, so they tell one that is dead from one that does not trade.
     """
 
-    def __init__(self, venue: str, started_at: datetime, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        venue: str,
+        started_at: datetime,
+        now_ms: Callable[[], int],
+        *,
+        silence_s: float = 20.0,
+    ) -> None:
         self._venue = venue
         self._started_at = started_at
         self._now_ms = now_ms
+        self._silence_s = silence_s
         self._symbols: dict[str, _SymbolVitals] = {}
         self._rated_ms = now_ms()
         self.offset_ms = 0
@@ -54,10 +64,7 @@ class Vitals:
 
     def received(self, trades: pl.DataFrame, event_ms: Mapping[str, int]) -> None:
         """Take note of trades that came from the socket."""
-        now_ms = self._now_ms()
-        for symbol, newest in event_ms.items():
-            known = self._symbols.setdefault(symbol, _SymbolVitals())
-            known.event_ms, known.received_ms = newest, now_ms
+        self._heard(event_ms)
         # Plain Python: a Polars expression costs 0.8 ms a batch, however small, and small
         # batches come twenty times a second.
         symbols = trades["symbol"].to_list()
@@ -69,6 +76,19 @@ class Vitals:
             if ids[row] > known.last_id:
                 known.last_id, known.last_price = ids[row], prices[row]
                 known.last_trade_ts = times[row]
+
+    def heard(self, marks: Iterable[MarkPrice]) -> None:
+        """Take note of mark prices that came from the socket: the heartbeat of their symbols."""
+        latest: dict[str, int] = {}
+        for mark in marks:
+            latest[mark.symbol] = max(mark.event_ms, latest.get(mark.symbol, 0))
+        self._heard(latest)
+
+    def _heard(self, event_ms: Mapping[str, int]) -> None:
+        now_ms = self._now_ms()
+        for symbol, newest in event_ms.items():
+            known = self._symbols.setdefault(symbol, _SymbolVitals())
+            known.event_ms, known.received_ms = newest, now_ms
 
     def stored(self, counts: Mapping[str, int]) -> None:
         """Take note of trades that a transaction stored."""
@@ -85,13 +105,6 @@ class Vitals:
         known = self._symbols.get(symbol)
         return known.last_id if known else -1
 
-    def quiet_s(self, symbol: str) -> float:
-        """Return the seconds since a frame with the symbol's trades came."""
-        known = self._symbols.get(symbol)
-        if known is None or not known.received_ms:
-            return float("inf")
-        return (self._now_ms() - known.received_ms) / 1000
-
     def local_ms(self) -> int:
         """Return the local clock in epoch milliseconds."""
         return self._now_ms()
@@ -101,9 +114,12 @@ class Vitals:
         return self._now_ms() + self.offset_ms
 
     def lag_s(self, symbol: str) -> float | None:
-        """Return how old the newest event was when it arrived, None before the first."""
+        """Return how old the newest event was when it arrived.
+
+        None before the first, and when nothing has come for so long that it tells nothing.
+        """
         known = self._symbols.get(symbol)
-        if known is None or known.event_ms is None:
+        if known is None or known.event_ms is None or not self._is_fresh(known):
             return None
         return max(0.0, (known.received_ms + self.offset_ms - known.event_ms) / 1000)
 
@@ -133,16 +149,26 @@ class Vitals:
         )
 
     def symbol_rows(
-        self, watched: Iterable[str], gaps: Mapping[str, list[Gap]], notes: Mapping[str, str]
+        self,
+        watched: Iterable[str],
+        gaps: Mapping[str, list[Gap]],
+        notes: Mapping[str, str],
+        *,
+        lines: Mapping[str, ConnectionStatus] | None = None,
     ) -> list[SymbolStatus]:
-        """Return one row a watched symbol."""
+        """Return one row a watched symbol.
+
+        States: refused (``notes`` says why), waiting (nothing has come yet), live, silent.
+        ``lines`` tells the connection of each symbol; without it all are taken to be up.
+        """
         rows = []
         for symbol in watched:
             known = self._symbols.setdefault(symbol, _SymbolVitals())
             holes = gaps.get(symbol, [])
             note = notes.get(symbol, "")
-            state = "refused" if note else ("live" if known.event_ms is not None else "waiting")
-            lag_s = self.lag_s(symbol)
+            is_up, reconnects = self._connection(symbol, lines)
+            state = "refused" if note else self._state(known, is_up)
+            lag_s = self.lag_s(symbol) if state == "live" else None
             rows.append(
                 SymbolStatus(
                     symbol=symbol,
@@ -152,13 +178,31 @@ class Vitals:
                     lag_s=None if lag_s is None else round(lag_s, 3),
                     trades_per_s=round(known.rate, 2),
                     trades_stored=known.stored,
-                    reconnects=self.reconnects,
+                    reconnects=reconnects,
                     open_gaps=len(holes),
                     missing_trades=sum(gap.missing for gap in holes),
                     note=note,
                 )
             )
         return rows
+
+    def _connection(
+        self, symbol: str, lines: Mapping[str, ConnectionStatus] | None
+    ) -> tuple[bool, int]:
+        """Return whether a symbol's connection carries data, and how often it was lost."""
+        if lines is None:
+            return True, self.reconnects
+        line = lines.get(symbol)
+        return (False, 0) if line is None else (line.is_carrying, line.reconnects)
+
+    def _state(self, known: _SymbolVitals, is_up: bool) -> str:
+        if known.event_ms is None:
+            return "waiting"
+        return "live" if is_up and self._is_fresh(known) else "silent"
+
+    def _is_fresh(self, known: _SymbolVitals) -> bool:
+        # The local clock may be set back: a frame from the future is no proof of life either.
+        return abs(self._now_ms() - known.received_ms) <= self._silence_s * 1000
 
     def _rate(self) -> None:
         now_ms = self._now_ms()

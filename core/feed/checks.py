@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -21,7 +21,8 @@ SIZE_LIMIT = 1e10
 # A bar's quote volume is DECIMAL(38,16): without this a handful of absurd trades would overflow
 # the sum, and with it every write that follows.
 NOTIONAL_LIMIT = 1e13
-ID_LIMIT = 2**62
+# Exact in a float too; at a million trades a second it lasts for 285 years.
+ID_LIMIT = 2**53
 FIRST_MS = 1_420_070_400_000  # 2015-01-01
 LAST_MS = 4_102_444_800_000  # 2100-01-01
 
@@ -57,22 +58,10 @@ def checked_trades(
     # Checked in NumPy: Polars expressions, and most methods of a Series, go through its query
     # engine, which cost 0.8 ms a batch however small, and a second thread's CPU (measured).
     names = pl.Series("symbol", symbols, dtype=pl.String)
-    named = np.ones(len(symbols), dtype=np.bool_)
-    if names.null_count():
-        named = np.array([symbol is not None for symbol in symbols])
     agg_id = np.array(ids, dtype=np.int64)
     ts = np.array(times_ms, dtype=np.int64)
     price, size = _floats(prices), _floats(sizes)
-    with np.errstate(over="ignore", invalid="ignore"):
-        notional = price * size
-    good = {
-        "unknown_symbol": named,
-        "bad_id": (agg_id >= 0) & (agg_id < ID_LIMIT),
-        "bad_time": (ts >= FIRST_MS) & (ts < LAST_MS),
-        "bad_price": (price >= SMALLEST) & (price < PRICE_LIMIT),
-        "bad_size": (size >= SMALLEST) & (size < SIZE_LIMIT),
-        "bad_notional": ~(notional >= NOTIONAL_LIMIT),
-    }
+    good = {"unknown_symbol": _named(names, symbols), **_passed(agg_id, ts, price, size)}
     frame = pl.DataFrame(
         [
             names,
@@ -87,11 +76,58 @@ def checked_trades(
     kept: npt.NDArray[np.bool_] = np.logical_and.reduce(list(good.values()))
     if kept.all():
         return CheckedTrades(frame, {})
-    kinds = {
-        int(row): next(kind for kind, passed in good.items() if not passed[row])
-        for row in np.flatnonzero(~kept)
-    }
+    kinds = {int(row): _failed(good, int(row)) for row in np.flatnonzero(~kept)}
     return CheckedTrades(frame.filter(pl.Series(kept)), kinds)
+
+
+def plausible_ids(
+    frame: pl.DataFrame, last_ids: Mapping[str, int], *, jump: int = 1_000_000_000
+) -> tuple[pl.DataFrame, int]:
+    """Leave out trades whose id is more than ``jump`` beyond the highest known of their symbol.
+
+    One absurd id would open a gap of as many ids, and filling it would eat the REST budget. A
+    symbol that ``last_ids`` does not hold, or holds with a negative id, passes. Returns the
+    trades kept and how many were left out.
+    """
+    if not last_ids or frame.is_empty():
+        return frame, 0
+    ids = frame["agg_id"].to_numpy()
+    if int(ids.max()) <= min(last_ids.values()) + jump:
+        return frame, 0
+    names = frame["symbol"].to_list()
+    known = {name: last_ids.get(name, -1) for name in set(names)}
+    highest = np.fromiter(map(known.__getitem__, names), np.int64, len(names))
+    kept = (highest < 0) | (ids <= highest + jump)
+    left_out = len(names) - int(np.count_nonzero(kept))
+    return (frame.filter(pl.Series(kept)), left_out) if left_out else (frame, 0)
+
+
+def _named(names: pl.Series, symbols: Sequence[str | None]) -> npt.NDArray[np.bool_]:
+    if not names.null_count():
+        return np.ones(len(symbols), dtype=np.bool_)
+    return np.array([symbol is not None for symbol in symbols], dtype=np.bool_)
+
+
+def _passed(
+    agg_id: npt.NDArray[np.int64],
+    ts: npt.NDArray[np.int64],
+    price: npt.NDArray[np.float64],
+    size: npt.NDArray[np.float64],
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return which rows pass each check, by the kind that a failure is counted as."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        notional = price * size
+    return {
+        "bad_id": (agg_id >= 0) & (agg_id < ID_LIMIT),
+        "bad_time": (ts >= FIRST_MS) & (ts < LAST_MS),
+        "bad_price": (price >= SMALLEST) & (price < PRICE_LIMIT),
+        "bad_size": (size >= SMALLEST) & (size < SIZE_LIMIT),
+        "bad_notional": ~(notional >= NOTIONAL_LIMIT),
+    }
+
+
+def _failed(passed: Mapping[str, npt.NDArray[np.bool_]], row: int) -> str:
+    return next(kind for kind, rows in passed.items() if not rows[row])
 
 
 def _floats(texts: Sequence[str]) -> npt.NDArray[np.float64]:

@@ -29,7 +29,8 @@ class ConnectionStatus:
     """One connection as it is now; ages in seconds, None where nothing has happened yet.
 
     States: connecting, live, stalled (silent while others deliver), silent (and no other
-    delivers either), recycling, backing_off, refused, restricted.
+    delivers either), recycling (live, with a second connection beside), backing_off, refused,
+    restricted.
     """
 
     name: str
@@ -41,6 +42,11 @@ class ConnectionStatus:
     reconnects: int
     last_error: str
     restricted: bool
+
+    @property
+    def is_carrying(self) -> bool:
+        """Whether data comes: live, or recycling, which lasts while one of the two delivers."""
+        return self.state in ("live", "recycling")
 
 
 @dataclass(eq=False)
@@ -110,10 +116,8 @@ class Line:
         )
 
     def _state(self) -> str:
-        if self.phase == "serving" and len(self.sessions) > 1:
-            return "recycling"
-        if self.phase == "serving" and self.sessions and self.sessions[0].watch.has_heard:
-            return "live"
+        if self.phase == "serving" and any(session.is_delivering for session in self.sessions):
+            return "live" if len(self.sessions) == 1 else "recycling"
         if self._stalled and self.phase in ("serving", "connecting", "backing_off"):
             return "stalled"
         return "connecting" if self.phase == "serving" else self.phase

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ class PracticeChild:
         if self.process.stdin is not None:
             self.process.stdin.close()
         with contextlib.suppress(TimeoutError, ProcessLookupError):
-            await asyncio.wait_for(self.process.wait(), 2.0)
+            await asyncio.wait_for(self.process.wait(), 1.0)
             return
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
@@ -51,6 +52,8 @@ async def start_practice(*, seed: int, rate: float) -> PracticeChild:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=_ROOT,
+        # A worker without a console must not open one for its child.
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
     )
     assert process.stdout is not None
     line = b""

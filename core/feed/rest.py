@@ -11,12 +11,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import msgspec
 
-from core.errors import ConfigError, FeedError, FeedLost, RateLimited, Restricted
+from core.errors import ConfigError, FeedError, FeedLost, RateLimited, Refused, Restricted
 from core.feed.addresses import is_loopback
 from core.feed.rest_messages import (
     RestPage,
@@ -29,7 +30,7 @@ from core.feed.rest_messages import (
 from core.feed.weights import WeightBudget, retry_at_ms, used_weight
 from core.models import SymbolInfo
 
-__all__ = ["PAGE_LIMIT", "TRADES_WEIGHT", "RestClient", "RestPage"]
+__all__ = ["PAGE_LIMIT", "TRADES_WEIGHT", "RestClient", "RestPage", "ServerTime"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,27 @@ PAGE_LIMIT = 1000
 LONGEST_SPAN_MS = 3_600_000
 _TOO_MANY_REQUESTS = -1003
 _CONNECTIONS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTime:
+    """The exchange's clock at one moment of the client's, both epoch in milliseconds.
+
+    ``local_ms`` is the middle of the request, so it is off by ``round_trip_s`` / 2 at most.
+    """
+
+    exchange_ms: int
+    local_ms: int
+    round_trip_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A good answer's body, and the client's clock before and after, epoch seconds."""
+
+    body: bytes
+    asked_s: float
+    answered_s: float
 
 
 class RestClient:
@@ -82,15 +104,24 @@ class RestClient:
         """Close the connections."""
         await self._client.aclose()
 
-    async def fetch_time(self) -> int:
-        """Return the exchange's clock, epoch in milliseconds."""
-        return parse_server_time(await self._get("/fapi/v1/time", {}, weight=1))
+    async def fetch_time(self) -> ServerTime:
+        """Return the exchange's clock and the client's, at the same moment."""
+        # Taken around the request alone: waiting for weight first can take a minute.
+        answer = await self._request("/fapi/v1/time", {}, weight=1)
+        middle_s = (answer.asked_s + answer.answered_s) / 2
+        return ServerTime(
+            exchange_ms=parse_server_time(answer.body),
+            local_ms=int(middle_s * 1000),
+            # A clock that was set back meanwhile makes the sample as useless as a late answer.
+            round_trip_s=abs(answer.answered_s - answer.asked_s),
+        )
 
     async def fetch_exchange_info(self) -> list[SymbolInfo]:
         """Return all contracts, tradable or not; the weight limit told with them is taken up."""
         body = await self._get("/fapi/v1/exchangeInfo", {}, weight=1)
         if (limit := parse_weight_limit(body)) is not None:
-            self._budget.limit = int(limit * self._share)
+            # One page of trades must fit, or nothing would ever be asked again.
+            self._budget.limit = max(TRADES_WEIGHT, int(limit * self._share))
         return parse_exchange_info(body)
 
     async def fetch_identity(self) -> str | None:
@@ -147,8 +178,12 @@ class RestClient:
         return parse_rest_trades(symbol, body)
 
     async def _get(self, path: str, params: dict[str, str | int], *, weight: int) -> bytes:
+        return (await self._request(path, params, weight=weight)).body
+
+    async def _request(self, path: str, params: dict[str, str | int], *, weight: int) -> _Answer:
         await self.wait_for_weight(weight)
-        self._budget.reserve(weight, self._clock())
+        asked_s = self._clock()
+        self._budget.reserve(weight, asked_s)
         told: int | None = None
         try:
             response = await self._client.get(path, params=params)
@@ -158,14 +193,16 @@ class RestClient:
                 f"{self._url}{path} did not answer within {self._timeout_s:g} s; it is tried "
                 "again later"
             ) from error
-        except httpx.HTTPError as error:
+        except Exception as error:
+            # Not every answer that httpx stumbles over ends in an httpx.HTTPError: a redirect
+            # to "mailto:a" is an InvalidURL. Whatever it is, there is no answer.
             raise FeedLost(
                 f"{self._url}{path} cannot be reached: {error or type(error).__name__}. Check "
                 "the connection and --rest-url"
             ) from error
         finally:
             self._budget.settle(weight, self._clock(), told)
-        return self._checked(path, response)
+        return _Answer(self._checked(path, response), asked_s, self._clock())
 
     def _checked(self, path: str, response: httpx.Response) -> bytes:
         """Return the body of a good answer; raise what a bad one means."""
@@ -181,9 +218,12 @@ class RestClient:
             )
         if status >= 500:
             raise FeedLost(f"{self._url}{path} answered HTTP {status}: {text}; try again later")
+        refused = f"The exchange refused {response.request.url}"
+        if code is not None and 400 <= status < 500:
+            raise Refused(f"{refused}: {code} {text}", status=status, code=code)
         if status != 200 or code is not None:
             shown = f"{code} {text}" if code is not None else f"HTTP {status} {text}"
-            raise FeedError(f"The exchange refused {response.request.url}: {shown}")
+            raise FeedError(f"{refused}: {shown}")
         return body
 
     def _pause(self, path: str, response: httpx.Response, text: str) -> None:
@@ -217,9 +257,9 @@ def _refusal(body: bytes) -> tuple[int | None, str]:
         return None, excerpt
     try:
         value: Any = msgspec.json.decode(body)
+        code, text = value.get("code"), str(value.get("msg"))[:300]
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None, excerpt
-    code = value.get("code")
-    if not isinstance(code, int) or "msg" not in value:
+    if not isinstance(code, int) or isinstance(code, bool) or "msg" not in value:
         return None, excerpt
-    return code, str(value["msg"])[:300]
+    return code, text

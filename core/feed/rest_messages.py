@@ -11,11 +11,13 @@ import msgspec
 import polars as pl
 
 from core.errors import BadMessage
-from core.feed.checks import ID_LIMIT, Int64, checked_trades
+from core.feed.checks import FIRST_MS, ID_LIMIT, LAST_MS, Int64, checked_trades
 from core.models import SymbolInfo
 
 _log = logging.getLogger(__name__)
 _DECODE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
+# Below, not even one page of trades would fit; above, it is no limit. Neither can be meant.
+_LOWEST_LIMIT, _HIGHEST_LIMIT = 20, 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,11 @@ def _salvaged_rows(symbol: str, body: bytes) -> tuple[list[_Row], list[int]]:
     """Return the rows that can be read, and the ids of those that cannot."""
     rows: list[_Row] = []
     unusable: list[int] = []
-    values = msgspec.json.decode(body)
+    try:
+        # The typed decoder stops at the first value of a wrong type: what follows may be cut off.
+        values = msgspec.json.decode(body)
+    except _DECODE_ERRORS as error:
+        raise _bad(f"the trades of {symbol}", body) from error
     if not isinstance(values, list):
         raise _bad(f"the trades of {symbol}", body)
     for value in values:
@@ -123,14 +129,16 @@ def parse_exchange_info(body: bytes) -> list[SymbolInfo]:
     if not isinstance(contracts, list):
         raise _bad("the list of contracts", body)
     infos: list[SymbolInfo] = []
-    odd: list[object] = []
+    odd: list[str] = []
     for contract in contracts:
         try:
             infos.append(_symbol_info(msgspec.convert(contract, _Contract)))
         except _DECODE_ERRORS:
-            odd.append(contract)
+            # Its name at most: the rest may be nested deeper than can be written out.
+            name = contract.get("symbol") if isinstance(contract, dict) else None
+            odd.append(name if isinstance(name, str) else f"a {type(contract).__name__}")
     if odd:
-        _log.warning("%d contracts left out as unreadable, such as %.200r", len(odd), odd[0])
+        _log.warning("%d contracts left out as unreadable, such as %.60s", len(odd), odd[0])
     return infos
 
 
@@ -153,16 +161,22 @@ def _symbol_info(contract: _Contract) -> SymbolInfo:
 def _step(filters: dict[str, dict[str, Any]], name: str, field: str) -> float:
     """Return a filter's value, 0 where the contract has no such filter."""
     value = filters[name].get(field) if name in filters else 0
-    step = float(value) if isinstance(value, str | int | float) else math.nan
+    try:
+        step = float(value) if isinstance(value, str | int | float) else math.nan
+    except OverflowError:
+        step = math.inf
     if not 0 <= step < math.inf:
-        raise ValueError(f"{name} has {field} {value!r}, which is no step")
+        raise ValueError(f"{name} has {field} {value!r:.60}, which is no step")
     return step
 
 
 def parse_server_time(body: bytes) -> int:
-    """Parse /fapi/v1/time: the exchange's clock, epoch in milliseconds."""
+    """Parse /fapi/v1/time: the exchange's clock, epoch in milliseconds.
+
+    Raises BadMessage for anything that is not a time between 2015 and 2100.
+    """
     value = _member(body, "serverTime")
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, int) or isinstance(value, bool) or not FIRST_MS <= value < LAST_MS:
         raise _bad("the exchange's time", body)
     return value
 
@@ -175,7 +189,10 @@ def parse_practice_venue(body: bytes) -> str | None:
 
 
 def parse_weight_limit(body: bytes) -> int | None:
-    """Return the request weight a minute that exchangeInfo allows, None where it does not say."""
+    """Return the request weight a minute that exchangeInfo allows.
+
+    None where it does not say, or says what cannot be meant.
+    """
     limits = _member(body, "rateLimits")
     for limit in limits if isinstance(limits, list) else []:
         try:
@@ -187,7 +204,7 @@ def parse_weight_limit(body: bytes) -> int | None:
             "MINUTE",
             1,
         ):
-            return found.limit if found.limit > 0 else None
+            return found.limit if _LOWEST_LIMIT <= found.limit <= _HIGHEST_LIMIT else None
     return None
 
 

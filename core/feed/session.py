@@ -95,6 +95,13 @@ class Session:
         self._rate = ControlRate(settings.control_per_s)
         self._changed = asyncio.Event()
         self._connection: FrameConnection | None = None
+        self._has_ended = False
+
+    @property
+    def is_delivering(self) -> bool:
+        """Whether data has come, and was not too long ago; False once the connection ended."""
+        watch = self.watch
+        return not self._has_ended and watch.has_heard and watch.silent_s < watch.silence_s
 
     @property
     def is_carrying(self) -> bool:
@@ -141,6 +148,7 @@ class Session:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return next(task.result() for task in tasks if task in done)
         finally:
+            self._has_ended = True
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

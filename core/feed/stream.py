@@ -73,9 +73,17 @@ class StreamPool:
     def status(self) -> list[ConnectionStatus]:
         """Return every connection as it is now, in the order in which they were opened."""
         rows = [line.status() for line in self._lines]
-        if any(row.state in ("live", "recycling") for row in rows):
+        if any(row.is_carrying for row in rows):
             return rows
         return [replace(row, state="silent") if row.state == "stalled" else row for row in rows]
+
+    def lines(self) -> dict[str, ConnectionStatus]:
+        """Return, by symbol, the connection that its streams were put on."""
+        return {
+            symbol: row
+            for row, symbols in zip(self.status(), self._lines.values(), strict=True)
+            for symbol in symbols
+        }
 
     async def run(self) -> None:
         """Keep the feed up until cancelled; the last frames are delivered before it returns."""

@@ -94,5 +94,6 @@ def _retry_after_s(text: str, now_s: float) -> float | None:
         return float(text)
     try:
         return parsedate_to_datetime(text).timestamp() - now_s
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
+        # A year or an offset beyond what the platform counts in.
         return None

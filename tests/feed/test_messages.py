@@ -134,7 +134,7 @@ def test_latest_event_time_is_the_largest_plausible_one() -> None:
         ({"T": 10**30}, "bad_time"),
         ({"E": 10**30}, "bad_time"),
         ({"a": -1}, "bad_id"),
-        ({"a": 2**62}, "bad_id"),
+        ({"a": 2**53}, "bad_id"),
         ({"a": 2**63}, "bad_id"),
         ({"a": 10**400}, "bad_id"),
         ({"s": "DOGEUSDT"}, "unknown_symbol"),
@@ -282,13 +282,13 @@ def test_no_values_ever_raise_nor_pass_unchecked(
     for row in result.trades.iter_rows(named=True):
         assert 0 < row["price"] < 1e11
         assert 0 < row["size"] < 1e10
-        assert 0 <= row["agg_id"] < 2**62
+        assert 0 <= row["agg_id"] < 2**53
         assert row["symbol"]
 
 
 @given(
     st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12),
-    st.integers(0, 2**62 - 1),
+    st.integers(0, 2**53 - 1),
     st.integers(1_420_070_400_000, 4_102_444_799_999),
     st.floats(1e-7, 1e7).map(repr),
     st.decimals("0.001", "999999", places=3).map(str),
@@ -337,7 +337,9 @@ def test_rest_page_may_be_empty() -> None:
     "body",
     [
         *(b"", b"{}", b"[1]", b"<html>", b'{"code":-1,"msg":"x"}', b'[{"p":"1"}]', b'[{"a":"1"}]'),
-        *(rest_rows({"a": -1}), rest_rows({"a": 2**62}), rest_rows({"a": 10**30}), b"\xff"),
+        # Cut off behind what the typed decoder stumbles over.
+        *(b"{oops", b'{"a":', b"[1,", b'[{"a":"x"},'),
+        *(rest_rows({"a": -1}), rest_rows({"a": 2**53}), rest_rows({"a": 10**30}), b"\xff"),
     ],
 )
 def test_rest_page_of_something_else_is_a_bad_message(body: bytes) -> None:
@@ -374,6 +376,7 @@ def test_exchange_info_leaves_out_odd_contracts_only(caplog: pytest.LogCaptureFi
                 contract(symbol=""),
                 contract(symbol="CUSDT", filters=[{"filterType": "LOT_SIZE", "stepSize": "NaN"}]),
                 contract(symbol="DUSDT", filters=[{"filterType": "PRICE_FILTER"}]),
+                contract(symbol="EUSDT", filters=[{"filterType": "LOT_SIZE", "stepSize": 10**400}]),
                 "text",
             ]
         }
@@ -387,7 +390,7 @@ def test_exchange_info_leaves_out_odd_contracts_only(caplog: pytest.LogCaptureFi
     assert len(infos) == 5
     assert (infos[0].tick_size, infos[0].step_size, infos[0].min_notional) == (0.1, 0.001, 100.0)
     assert len(caplog.records) == 1
-    assert "5 contracts left out" in caplog.text
+    assert "6 contracts left out" in caplog.text
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"symbols":{}}', b"\xff"])
@@ -398,8 +401,9 @@ def test_exchange_info_of_something_else_is_a_bad_message(body: bytes) -> None:
 
 def test_server_time_and_venue() -> None:
     assert parse_server_time(b'{"serverTime":1730612345123}') == 1_730_612_345_123
-    with pytest.raises(BadMessage):
-        parse_server_time(b'{"serverTime":"soon"}')
+    for odd in (b'"soon"', b"true", b"0", b"1420070399999", b"4102444800000", b"9" * 400):
+        with pytest.raises(BadMessage):
+            parse_server_time(b'{"serverTime":' + odd + b"}")
     assert parse_practice_venue(b'{"practice":{"venue":"practice:7"},"symbols":[]}') == "practice:7"
     assert parse_practice_venue(b'{"symbols":[]}') is None
     assert parse_practice_venue(b'{"practice":7}') is None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
+from rest_calls import NOW_S, ROW, Answer, FakeTime, always, ask, fetch
 
 from core.errors import (
     BadMessage,
@@ -16,65 +15,12 @@ from core.errors import (
     FeedError,
     FeedLost,
     RateLimited,
+    Refused,
     Restricted,
 )
 from core.feed.addresses import is_loopback
 from core.feed.rest import RestClient
 from core.feed.weights import WeightBudget, retry_at_ms, used_weight
-
-NOW_S = 1_730_612_340.0  # a whole minute
-ROW = {"a": 5, "p": "1.5", "q": "2", "T": 1_730_612_345_120, "m": False, "f": 1, "l": 1}
-
-
-class FakeTime:
-    def __init__(self) -> None:
-        self.now_s = NOW_S
-        self.slept: list[float] = []
-
-    def clock(self) -> float:
-        return self.now_s
-
-    async def sleep(self, delay_s: float) -> None:
-        self.slept.append(delay_s)
-        self.now_s += delay_s
-
-
-Answer = Callable[[httpx.Request], httpx.Response]
-
-
-def ask(
-    answer: Answer,
-    call: Callable[[RestClient], Awaitable[Any]],
-    *,
-    time: FakeTime | None = None,
-    **options: Any,
-) -> Any:
-    """Run one call of a client whose requests are answered by a function."""
-    fake = time or FakeTime()
-
-    async def run() -> Any:
-        client = RestClient(
-            "https://rest.test",
-            transport=httpx.MockTransport(answer),
-            clock=fake.clock,
-            sleep=fake.sleep,
-            **options,
-        )
-        try:
-            return await call(client)
-        finally:
-            await client.aclose()
-
-    return asyncio.run(run())
-
-
-def always(status: int = 200, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return lambda request: httpx.Response(status, content=content, headers=headers)
-
-
-def fetch(client: RestClient) -> Awaitable[Any]:
-    return client.fetch_trades("btcusdt", from_id=5)
 
 
 def test_requests_name_what_the_exchange_expects() -> None:
@@ -122,8 +68,7 @@ def test_questions_that_the_exchange_refuses_are_not_asked(call: Any) -> None:
         ask(answer, call)
 
 
-def test_time_info_and_identity() -> None:
-    assert ask(always(body={"serverTime": 7}), RestClient.fetch_time) == 7
+def test_info_and_identity() -> None:
     info = {"symbols": [], "practice": {"venue": "practice:7"}}
     assert ask(always(body=info), RestClient.fetch_exchange_info) == []
     assert ask(always(body=info), RestClient.fetch_identity) == "practice:7"
@@ -137,7 +82,7 @@ def test_time_info_and_identity() -> None:
         (always(403, b"<html>"), Restricted, "HTTP 403"),
         (always(500, b"oops"), FeedLost, "HTTP 500"),
         (always(503, {"code": -1001, "msg": "busy"}), FeedLost, "busy"),
-        (always(400, {"code": -1121, "msg": "Invalid symbol."}), FeedError, "-1121 Invalid symbol"),
+        (always(400, {"code": -1121, "msg": "Invalid symbol."}), Refused, "-1121 Invalid symbol"),
         (always(200, {"code": -1128, "msg": "Bad combination"}), FeedError, "-1128"),
         (always(404, b"<html>not here"), FeedError, "HTTP 404 <html>not here"),
         (always(302, b""), FeedError, "HTTP 302"),

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from core.errors import FeedError, FeedLost, RateLimited, Restricted
+from core.errors import FeedLost, RateLimited, Refused, Restricted
 from core.feed import line
 from core.feed.messages import Parsed, parse_frames
 from core.feed.practice.server import PracticeExchange
@@ -185,7 +185,7 @@ def test_rest_tells_contracts_times_pages_and_voids() -> None:
         assert tradable >= set(SYMBOLS)
         assert len(tradable) < len(infos)
         assert all(info.tick_size > 0 and info.step_size > 0 for info in infos)
-        assert abs(await client.fetch_time() - exchange.now_ms()) < 5000
+        assert abs((await client.fetch_time()).exchange_ms - exchange.now_ms()) < 5000
         page = await client.fetch_trades_between(
             "btcusdt", start_ms=START_MS - 60_000, end_ms=START_MS - 1
         )
@@ -204,7 +204,7 @@ def test_rest_tells_contracts_times_pages_and_voids() -> None:
 
 def test_rest_failures_are_told_apart() -> None:
     async def scene(exchange: PracticeExchange, feed: Feed, client: RestClient) -> None:
-        with pytest.raises(FeedError, match="-1121"):
+        with pytest.raises(Refused, match="-1121"):
             await client.fetch_newest_trades("nosuchusdt", 1)
         exchange.faults.set(rest_status=451)
         with pytest.raises(Restricted):

@@ -13,6 +13,8 @@ BINANCE_WS_URL = "wss://fstream.binance.com"
 BINANCE_REST_URL = "https://fapi.binance.com"
 BINANCE_VENUE = "binance"
 PRACTICE_SEED = 7
+# Between two writes the worker shows no sign of life; longer, and it would look stuck.
+LONGEST_FLUSH_S = 5.0
 
 _HOME = Path(__file__).resolve().parent.parent
 
@@ -34,8 +36,8 @@ class Settings:
     practice_rate: float = 60.0
     flush_interval_s: float = 0.5
     backfill_s: float = 0.0
-    # The exchange's "history reaches back about 24-48 h" is one source's word: a setting.
-    history_s: float = 48 * 3600.0
+    # "History reaches back about 24-48 h": what is absent and older than this may be forgotten.
+    history_s: float = 24 * 3600.0
     # Frames may stop for this long on a quiet symbol before the connection is suspected.
     silence_s: float = 20.0
     recycle_s: float = 23 * 3600.0
@@ -43,12 +45,12 @@ class Settings:
     weight_per_minute: int = 2400
     # Rows held in memory before the buffer spills to Parquet beside the file.
     buffer_rows: int = 2_000_000
-    busy_wait_s: float = 5.0
+    busy_wait_s: float = 1.0
     log_json: bool = False
 
     def practice_db(self) -> Path:
         """Return the practice exchange's own file, beside the live one."""
-        return self.db.parent / f"practice-{self.practice_seed}.duckdb"
+        return (self.db.parent / f"practice-{self.practice_seed}.duckdb").resolve()
 
 
 def load_settings(**overrides: object) -> Settings:
@@ -69,11 +71,13 @@ def load_settings(**overrides: object) -> Settings:
     settings = replace(Settings(), **(environment | given))  # type: ignore[arg-type]
     _check_url("--ws-url", settings.ws_url, ("ws", "wss"))
     _check_url("--rest-url", settings.rest_url, ("http", "https"))
-    if not 0.05 <= settings.flush_interval_s <= 60:
+    if not 0.05 <= settings.flush_interval_s <= LONGEST_FLUSH_S:
         raise ConfigError(
-            f"--flush-interval is {settings.flush_interval_s:g} s; use 0.05 to 60 seconds"
+            f"--flush-interval is {settings.flush_interval_s:g} s; "
+            f"use 0.05 to {LONGEST_FLUSH_S:g} seconds"
         )
-    return replace(settings, db=Path(settings.db).expanduser().absolute())
+    # Lock, pid and spill lie beside the file by its name: one file must have one name.
+    return replace(settings, db=Path(settings.db).expanduser().resolve())
 
 
 def parse_duration_s(text: str) -> float:
@@ -105,8 +109,13 @@ def _positive(name: str, text: str) -> float:
 
 
 def _check_url(name: str, url: str, schemes: tuple[str, ...]) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in schemes or not parts.netloc or parts.path.strip("/") or parts.query:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        usable = usable and not (parts.path.strip("/") or parts.query or parts.fragment)
+    except ValueError:  # of a port that is no number, or a bracket that is never closed
+        usable = False
+    if not usable:
         raise ConfigError(
             f"{name} is {url!r}; give scheme, host and port only, as in {schemes[-1]}://host:port"
         )

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import duckdb
 
-from core.errors import StoreBusy, StoreFull, StoreMissing, WrongVenue
+from core.errors import StoreBusy, StoreFull, StoreMissing
 from core.sql import migrations
 from core.store_file import (
     MIN_FREE_BYTES,
@@ -27,9 +27,11 @@ from core.store_file import (
     busy,
     create,
     cursor_on_store,
+    demand_venue,
     identity,
     inspect,
     instance,
+    limited,
     meta,
     migrate,
     stat,
@@ -65,6 +67,7 @@ class Store:
         self._busy = False  # a thread is opening the lease, or writes
         self._writers = 0
         self._checked: tuple[int, int] | None = None
+        self._venue: str | None = None
 
     # -- looking from outside ------------------------------------------------------------
 
@@ -91,17 +94,13 @@ class Store:
     ) -> Iterator[Connection]:
         """Yield a cursor of the shared read-only lease; close results before leaving.
 
-        Queries are interrupted after ``limit_s`` seconds, since the worker waits meanwhile.
+        What lasts longer than ``limit_s`` seconds is interrupted, since the worker waits meanwhile.
         Raises StoreMissing, StoreBusy, WrongFile.
         """
         cursor = self._join_lease(time.monotonic() + wait_s)
-        timer = None
-        if limit_s is not None:
-            timer = threading.Timer(limit_s, cursor.interrupt)
-            timer.daemon = True
-            timer.start()
         try:
-            yield cursor
+            with limited(cursor, limit_s) as con:
+                yield con
         except duckdb.InterruptException:
             raise StoreBusy(
                 f"Reading {self.path.name} took longer than {limit_s:g} s and was stopped so that "
@@ -110,8 +109,6 @@ class Store:
         except duckdb.Error as error:
             raise translated(error, self.path) from error
         finally:
-            if timer is not None:
-                timer.cancel()
             cursor.close()
             self._leave_lease()
 
@@ -202,23 +199,17 @@ class Store:
     def write(self, *, wait_s: float = BUSY_WAIT_S) -> Iterator[Connection]:
         """Yield a connection inside one transaction: committed at the end, or nothing of it.
 
-        Raises StoreMissing, StoreBusy, StoreFull, WrongFile.
+        Raises StoreMissing, StoreBusy, StoreFull, WrongFile, WrongVenue.
         """
         with self._writing(wait_s) as con:
-            try:
-                con.execute("begin")
-                yield con
-                con.execute("commit")
-            except duckdb.Error as error:
-                raise translated(error, self.path) from error
+            con.execute("begin")
+            yield con
+            con.execute("commit")
 
     def checkpoint(self, *, wait_s: float = BUSY_WAIT_S) -> None:
         """Fold the WAL into the file, as after a worker that ended without doing so."""
         with self._writing(wait_s) as con:
-            try:
-                con.execute("checkpoint")
-            except duckdb.Error as error:
-                raise translated(error, self.path) from error
+            con.execute("checkpoint")
 
     @contextlib.contextmanager
     def _writing(self, wait_s: float) -> Iterator[Connection]:
@@ -234,7 +225,12 @@ class Store:
                         self._migrate()
                     self._checked = found
                 with contextlib.closing(cursor_on_store(self._duck)) as con:
+                    # 0.4 ms; a file put in the place of another may get its inode as well.
+                    if self._venue is not None:
+                        demand_venue(con, self.path, self._venue)
                     yield con
+            except duckdb.Error as error:
+                raise translated(error, self.path) from error
             finally:
                 self._detach()
         finally:
@@ -264,19 +260,16 @@ class Store:
     # -- whose file it is ----------------------------------------------------------------
 
     def prepare(self, venue: str, *, wait_s: float = BUSY_WAIT_S) -> None:
-        """Make the file if there is none, migrate it, and hold it to ``venue``.
+        """Make the file if there is none, migrate it, and hold it to ``venue`` from now on.
 
         Raises WrongVenue when the file belongs to another exchange, WrongFile, StoreBusy.
         """
+        self._venue = None
         if not self.exists():
             create(self.path, venue)
         with self.write(wait_s=wait_s) as con:
-            stamped = meta(con, "venue")
-        if stamped != venue:
-            raise WrongVenue(
-                f"{self.path} holds trades of {stamped!r}, not of {venue!r}, and their ids would "
-                f"mix; give another file with --db, or start the worker for {stamped!r}"
-            )
+            demand_venue(con, self.path, venue)
+        self._venue = venue
 
     def venue(self) -> str | None:
         """Return the venue that the file is stamped with, None where there is no file."""
@@ -292,7 +285,7 @@ _stores_lock = threading.Lock()
 
 def open_store(path: Path) -> Store:
     """Return this process's one Store for the path."""
-    key = Path(path).expanduser().absolute()
+    key = Path(path).expanduser().resolve()
     with _stores_lock:
         if key not in _stores:
             _stores[key] = Store(key)

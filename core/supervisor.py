@@ -10,6 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +22,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from core.commands import request_stop
-from core.config import Settings
+from core.config import LONGEST_FLUSH_S, Settings
 from core.errors import WorkerRunning
 from core.models import WorkerStatus
 from core.store import Store
@@ -32,7 +34,13 @@ LOG_BYTES = 5_000_000
 # A first chart should show more than the last second; some 30 requests for five symbols.
 BACKFILL = "15min"
 # Without a sign of life for this long, a worker is not called live any more.
-SILENT_S = 6.0
+SILENT_S = 3 * LONGEST_FLUSH_S
+# An answer to "does a worker live?" holds for this long: asking takes the real lock.
+ANSWER_S = 0.2
+# Another asker has the lock for a moment, a worker for good: how often, how long to look again.
+LOOK_AGAIN, LOOK_AGAIN_S = 3, 0.02
+# How far the clock may have been set between the start of a process and its pid file.
+CLOCK_S = 2.0
 # A feed this far behind, or this long without a trade, is called behind.
 BEHIND_S = 5.0
 
@@ -42,7 +50,8 @@ class Health:
     """How the worker fares: a state, why, and what to do about it.
 
     States: ``never`` (none ever ran), ``starting``, ``live``, ``behind`` (writing, but late or
-    with trouble), ``stuck`` (alive, but not writing), ``stopped`` (on request), ``dead``.
+    with trouble), ``restricted`` (the exchange does not serve this location), ``stuck`` (alive,
+    but not writing), ``stopped`` (on request), ``dead``.
     """
 
     state: str
@@ -73,12 +82,14 @@ class WorkerLock:
                 f"A worker with pid {self.read_pid()} already writes to this file; stop it first, "
                 "or give another file with --db"
             ) from None
+        _forget_answer(self._lock.lock_file)
         self._pid.write_text(str(os.getpid()), encoding="ascii")
 
     def release(self) -> None:
         """Let go of the claim."""
         self._pid.unlink(missing_ok=True)
         self._lock.release()
+        _forget_answer(self._lock.lock_file)
 
     def read_pid(self) -> int | None:
         """Return the pid that the last claimant wrote down."""
@@ -89,6 +100,16 @@ class WorkerLock:
 
     def is_held(self) -> bool:
         """Return whether a worker lives on the file right now."""
+        name = self._lock.lock_file
+        # Two askers at once would see each other's hold and call it a worker.
+        with _asking:
+            asked_at, held = _answers.get(name, (-ANSWER_S, False))
+            if time.monotonic() - asked_at >= ANSWER_S:
+                held = self._is_taken() and (self._has_claimant() or self._stays_taken())
+                _answers[name] = time.monotonic(), held
+            return held
+
+    def _is_taken(self) -> bool:
         if not Path(self._lock.lock_file).exists():
             return False
         try:
@@ -96,6 +117,35 @@ class WorkerLock:
                 return False
         except Timeout:
             return True
+
+    def _stays_taken(self) -> bool:
+        """Tell a worker that has not written its pid yet from an asker in another process."""
+        for _ in range(LOOK_AGAIN):
+            time.sleep(LOOK_AGAIN_S)
+            if not self._is_taken():
+                return False
+        return True
+
+    def _has_claimant(self) -> bool:
+        """Return whether the process that wrote the pid lives, and no later one with its pid."""
+        if (pid := self.read_pid()) is None:
+            return False
+        try:
+            process = psutil.Process(pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            return bool(process.create_time() <= self._pid.stat().st_mtime + CLOCK_S)
+        except (psutil.Error, OSError, ValueError, OverflowError):
+            return False
+
+
+_asking = threading.Lock()
+_answers: dict[str, tuple[float, bool]] = {}
+
+
+def _forget_answer(name: str) -> None:
+    with _asking:
+        _answers.pop(name, None)
 
 
 def start_worker(settings: Settings, *, practice: bool, symbols: Sequence[str] = ()) -> int:
@@ -135,7 +185,8 @@ _children: list[subprocess.Popen[bytes]] = []
 
 def _detached() -> dict[str, Any]:
     if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
+        # A detached parent has no console, and each child would open one of its own.
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
         return {"creationflags": flags}
     return {"start_new_session": True}
 
@@ -179,6 +230,9 @@ def worker_health(db: Path, status: WorkerStatus | None, *, now: datetime | None
         return Health("starting", "The worker is starting.", "It takes a few seconds.", age_s)
     if age_s > SILENT_S:
         return _not_writing(db, age_s)
+    if "(451)" in status.note:
+        remedy = "Use the practice exchange, or run Perpduck where Binance is served."
+        return Health("restricted", status.note, remedy, age_s)
     if status.note:
         return Health("behind", status.note, "It goes on by itself; the log says more.", age_s)
     return Health("live", "Trades are written as they come.", "", age_s)

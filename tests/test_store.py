@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from core.commands import add_to_watchlist
-from core.config import load_settings, parse_duration_s
-from core.errors import ConfigError, StoreBusy, StoreError, StoreMissing, WrongFile, WrongVenue
+from core.errors import (
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreMissing,
+    WrongFile,
+    WrongVenue,
+)
 from core.queries import load_versions, load_watchlist
 from core.sql import migrations
-from core.store import LEASE_S, Store, open_store
+from core.store import LEASE_S, Connection, Store, open_store
+from core.store_file import is_lock, translated
 
 HOLD = """
 import sys, duckdb
@@ -23,6 +33,11 @@ con = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "read")
 print("held", flush=True)
 sys.stdin.readline()
 """
+
+
+ENDLESS = "select count(*) from range(1000000000) a, range(1000000000) b"
+# Some seconds, so that a test ends which waits for an interrupt in vain.
+LONG = "select sum((a.range * b.range) % 7) from range(20000) a, range(40000) b"
 
 
 class Holder:
@@ -125,13 +140,63 @@ def test_readers_share_a_lease_and_a_writer_gets_its_turn_under_constant_demand(
 
 
 def test_a_query_that_takes_too_long_is_interrupted(store: Store) -> None:
-    endless = "select count(*) from range(1000000000) a, range(1000000000) b"
     began = time.monotonic()
     with pytest.raises(StoreBusy, match=r"longer than 0\.3 s"), store.read(limit_s=0.3) as con:
-        con.execute(endless).fetchall()
+        con.execute(ENDLESS).fetchall()
     assert time.monotonic() - began < 5
     with store.read() as con:
         assert load_versions(con) == {}
+
+
+def many_short_queries(con: Connection) -> None:
+    ends_at = time.monotonic() + 4
+    while time.monotonic() < ends_at:
+        con.execute("select 1").fetchall()
+
+
+def a_query_after_much_thought(con: Connection) -> None:
+    time.sleep(0.3)
+    con.execute("select 1")
+
+
+def a_query_whose_interrupt_came_before_it(con: Connection) -> None:
+    execute = con.execute
+    time.sleep(0.3)
+    execute(LONG).fetchall()
+
+
+@pytest.mark.parametrize(
+    "use", [many_short_queries, a_query_after_much_thought, a_query_whose_interrupt_came_before_it]
+)
+def test_the_limit_holds_whatever_is_done(store: Store, use: Callable[[Connection], None]) -> None:
+    began = time.monotonic()
+    with pytest.raises(StoreBusy, match=r"longer than 0\.2 s"), store.read(limit_s=0.2) as con:
+        use(con)
+    assert time.monotonic() - began < 2
+
+
+def test_reads_start_no_threads_of_their_own(store: Store) -> None:
+    with store.read() as con:
+        load_versions(con)
+    known = threading.active_count()
+    for _ in range(5):
+        with store.read() as con, store.read() as other:
+            assert threading.active_count() == known
+            assert load_versions(con) == load_versions(other)
+
+
+def test_nothing_is_said_at_the_end_of_a_process_that_has_read(store: Store) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path\n"
+        "from core.store import open_store\n"
+        "with open_store(Path(sys.argv[1])).read() as con: con.execute('select 1').fetchall()\n"
+    )
+    root = str(Path(__file__).resolve().parent.parent)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(store.path), root], capture_output=True, timeout=60
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
 
 
 def test_a_write_that_raises_leaves_nothing_behind(store: Store) -> None:
@@ -172,6 +237,24 @@ def test_another_venue_is_refused(store: Store) -> None:
     assert store.venue() == "binance"
 
 
+def test_another_file_in_the_place_of_the_first_is_not_written_to(
+    store: Store, tmp_path: Path
+) -> None:
+    add_to_watchlist(store, ["a"])
+    Store(tmp_path / "other.duckdb").prepare("practice:7")
+    for name in (store.path.name, f"{store.path.name}.wal"):
+        (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / "other.duckdb").rename(store.path)
+    with store.read() as con:
+        assert load_watchlist(con).is_empty()
+    with pytest.raises(WrongVenue, match=r"'practice:7'.*'binance'"):
+        add_to_watchlist(store, ["b"])
+    with store.read() as con:
+        assert load_watchlist(con).is_empty()
+    store.prepare("practice:7")
+    add_to_watchlist(store, ["c"])
+
+
 def test_there_is_no_file_until_the_worker_makes_it(tmp_path: Path) -> None:
     store = open_store(tmp_path / "none.duckdb")
     assert (store.exists(), store.venue(), store.size_bytes()) == (False, None, 0)
@@ -197,6 +280,58 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         pass
     with pytest.raises(WrongFile):
         open_store(path).prepare("binance")
+
+
+def test_a_sqlite_file_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "notes.duckdb"
+    notes = sqlite3.connect(path)
+    notes.execute("create table notes (a int)")
+    notes.commit()
+    notes.close()
+    for use in (lambda: open_store(path).read().__enter__(), lambda: open_store(path).prepare("x")):
+        with pytest.raises(WrongFile, match="not a DuckDB file"):
+            use()
+
+
+def test_no_code_is_downloaded_for_what_a_file_asks_for(store: Store) -> None:
+    with store.read() as con:
+        settings = con.execute(
+            "select value from duckdb_settings() where name like 'auto%known_extensions'"
+        ).fetchall()
+        assert settings == [("false",)] * 2
+        # Compiled in, so that nothing of ours misses them.
+        assert con.execute("select '{\"a\": 1}'::json ->> 'a'").fetchall() == [("1",)]
+        loaded = con.execute("select extension_name from duckdb_extensions() where loaded")
+        assert {"icu", "json", "parquet"} <= {name for (name,) in loaded.fetchall()}
+
+
+# What DuckDB says on a Windows whose language is German.
+HELD_THERE = (
+    'IO Error: Cannot open file "C:\\perpduck.duckdb": Der Prozess kann nicht auf die Datei '
+    "zugreifen, da sie von einem anderen Prozess verwendet wird."
+)
+
+
+def test_a_lock_is_known_in_any_language_of_windows(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = duckdb.IOException(HELD_THERE)
+    assert not is_lock(error, store.path)
+    with monkeypatch.context() as patch:
+        patch.setattr("core.store_file.sys.platform", "win32")
+        held, absent = is_lock(error, store.path), is_lock(error, store.path.with_name("none"))
+        said = translated(error, store.path)
+    assert (held, absent, type(said)) == (True, False, StoreBusy)
+
+
+def test_a_full_disk_is_known_in_any_language(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = duckdb.IOException('IO Error: Could not write file "x": Kein Speicherplatz')
+    assert type(translated(error, store.path)) is StoreError
+    monkeypatch.setattr("core.store_file.MIN_FREE_BYTES", 1 << 60)
+    assert type(translated(error, store.path)) is StoreFull
+    assert type(translated(duckdb.CatalogException("no table"), store.path)) is StoreError
 
 
 def test_somebody_elses_database_is_refused(tmp_path: Path) -> None:
@@ -267,23 +402,10 @@ def test_the_same_path_is_the_same_store(tmp_path: Path) -> None:
     assert open_store(tmp_path / "x.duckdb") is open_store(tmp_path / "." / "x.duckdb")
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("30min", 1800), ("90s", 90), ("2h", 7200), ("1d", 86400), ("45", 45)]
-)
-def test_durations_are_read(text: str, seconds: float) -> None:
-    assert parse_duration_s(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "soon", "-5min", "3 parsecs", "nan", "1e99d"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="duration"):
-        parse_duration_s(text)
-
-
-def test_settings_come_from_the_environment_and_arguments_win(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PERPDUCK_DB", str(tmp_path / "env.duckdb"))
-    assert load_settings().db == tmp_path / "env.duckdb"
-    assert load_settings(db=tmp_path / "arg.duckdb").db == tmp_path / "arg.duckdb"
-    assert load_settings().practice_db() == tmp_path / "practice-7.duckdb"
+def test_a_link_to_the_file_is_the_same_store(store: Store, tmp_path: Path) -> None:
+    link = tmp_path / "elsewhere" / "link.duckdb"
+    link.parent.mkdir()
+    link.symlink_to(store.path)
+    assert open_store(link) is store
+    (tmp_path / "folder").symlink_to(link.parent, target_is_directory=True)
+    assert open_store(tmp_path / "folder" / "link.duckdb") is store

@@ -8,6 +8,7 @@ versions of what they depend on, and stay when the file cannot be read, with the
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -19,7 +20,7 @@ from typing import Any, Protocol
 from core import queries
 from core.errors import PerpduckError, StoreBusy, StoreMissing
 from core.store import Connection, Fingerprint, Store
-from core.supervisor import worker_health
+from core.supervisor import WorkerLock, worker_health
 from pages.shared.pulse import Pulse, judged
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ FIRST_WAIT_S = 2.0
 ANSWERS = 256
 # Questions answered under one lease; the worker waits meanwhile.
 AT_ONCE = 8
+# A WAL larger than this, left by a worker that is gone, is folded into the file: every opening
+# would replay it.
+LEFT_WAL_BYTES = 64 << 10
 
 
 class Question(Protocol):
@@ -67,10 +71,14 @@ class Feeder:
         self._asked: dict[Question, float] = {}
         self._pulse: Pulse | None = None
         self._seen: Fingerprint | None = None
+        self._folded: tuple[int, int] | None = None
         self._wanted_at = 0.0
         self._begun = 0
         self._done = 0
         self._thread: threading.Thread | None = None
+        self._is_over = False
+        # Python ends threads inside DuckDB in a way that aborts the process: end it before.
+        atexit.register(self._end)
 
     def pulse(self) -> Pulse:
         """Return the state of the file and worker, at most about a second old."""
@@ -123,12 +131,18 @@ class Feeder:
                 self._thread = threading.Thread(target=self._run, name=name, daemon=True)
                 self._thread.start()
 
+    def _end(self) -> None:
+        self._is_over = True
+        self._wake.set()
+        if thread := self._thread:
+            thread.join(2.0)
+
     def _run(self) -> None:
         while True:
             self._wake.wait(PERIOD_S)
             self._wake.clear()
             with self._changed:
-                if time.monotonic() - self._wanted_at > ASKED_S:
+                if self._is_over or time.monotonic() - self._wanted_at > ASKED_S:
                     self._thread = None
                     return
                 self._begun += 1
@@ -141,6 +155,7 @@ class Feeder:
             with self._changed:
                 self._done = begun
                 self._changed.notify_all()
+            self._fold()
 
     def _look(self) -> None:
         before = self._pulse
@@ -157,6 +172,23 @@ class Feeder:
                 self._answers.clear()
                 self._seen = before = None
             self._pulse = judged(self.store.path, before, error)
+
+    def _fold(self) -> None:
+        """Fold the WAL that a worker left behind into the file; once, however that ends."""
+        pulse = self._pulse
+        if pulse is None or pulse.error or pulse.health.state not in ("stopped", "dead"):
+            return
+        _, wal = self.store.fingerprint()
+        if wal[1] <= LEFT_WAL_BYTES or wal == self._folded:
+            return
+        # The pulse may be half a second old, and a worker may have started since.
+        if WorkerLock(self.store.path).is_held():
+            return
+        self._folded = wal
+        try:
+            self.store.checkpoint(wait_s=PERIOD_S)
+        except (PerpduckError, OSError) as error:
+            logger.info("the WAL of %s stays: %s", self.store.path, error)
 
     def _read(self, wait_s: float) -> Pulse:
         """Read the pulse and what is due, a few questions a lease: the worker waits meanwhile."""

@@ -115,7 +115,7 @@ def test_the_app_starts_a_detached_worker_sees_its_log_and_judges_it(
     ("arguments", "words"),
     [
         (("--ws-url", "wss://x/market/stream"), "scheme, host and port only"),
-        (("--flush-interval", "0"), "0.05 to 60"),
+        (("--flush-interval", "0"), "0.05 to 5"),
         (("--backfill", "soon"), "30min"),
     ],
 )

@@ -1,0 +1,88 @@
+"""The reading thread: what it does with a file whose worker is gone, and with one that lives."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import pytest
+
+from core.errors import StoreBusy
+from core.store import Store
+from core.supervisor import Health
+from pages.shared.feeder import LEFT_WAL_BYTES, Feeder
+
+STOPPED = Health("stopped", "The worker was stopped.", "")
+
+
+def leave_wal(store: Store) -> int:
+    """Write until the WAL is as large as a killed worker leaves it; returns its bytes."""
+    store.checkpoint()
+    with store.write() as con:
+        con.execute("insert into versions select 'v' || range, range from range(20000)")
+    left = wal_bytes(store)
+    assert left > LEFT_WAL_BYTES
+    return left
+
+
+def wal_bytes(store: Store) -> int:
+    return store.fingerprint()[1][1]
+
+
+def wait_for(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.parametrize("state", ["stopped", "live"])
+def test_what_a_worker_left_in_the_wal_is_folded_into_the_file(full: Store, state: str) -> None:
+    leave_wal(full)
+    with full.write() as con:
+        # No lock is held: "live" in its row is what a killed worker leaves.
+        con.execute("update worker_status set state = $state", {"state": state})
+    feed = Feeder(full)
+    assert feed.pulse().health.state == ("stopped" if state == "stopped" else "dead")
+    assert wait_for(lambda: wal_bytes(full) == 0)
+    with full.read() as con:
+        assert con.execute("select count(*) from versions").fetchall()[0][0] >= 20000
+    feed.refresh()
+    assert feed.pulse().error is None
+
+
+def test_the_wal_of_a_living_worker_is_left_alone(
+    living: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = leave_wal(living)
+    feed = Feeder(living)
+    for _ in range(3):
+        feed.refresh()
+    # A worker that started after the last look has the lock, whatever the pulse says.
+    monkeypatch.setattr("core.supervisor.WorkerLock.read_pid", lambda _: None)
+    monkeypatch.setattr("pages.shared.feeder.worker_health", lambda *_: STOPPED)
+    monkeypatch.setattr("pages.shared.pulse.worker_health", lambda *_: STOPPED)
+    for _ in range(3):
+        feed.refresh()
+    assert feed.pulse().health.state == "stopped"
+    assert wal_bytes(living) == left
+
+
+def test_a_wal_that_cannot_be_folded_is_one_line_in_the_log(
+    full: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    leave_wal(full)
+    caplog.set_level(logging.INFO, logger="pages.shared.feeder")
+
+    def busy(*_: object, **__: object) -> None:
+        raise StoreBusy("held by a shell")
+
+    monkeypatch.setattr(full, "checkpoint", busy)
+    feed = Feeder(full)
+    feed.pulse()
+    assert wait_for(lambda: "held by a shell" in caplog.text)
+    for _ in range(3):
+        feed.refresh()
+    assert caplog.text.count("held by a shell") == 1
+    assert feed.pulse().error is None

@@ -1,0 +1,70 @@
+"""Settings: where they come from, and what is refused in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.config import LONGEST_FLUSH_S, load_settings, parse_duration_s
+from core.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30min", 1800), ("90s", 90), ("2h", 7200), ("1d", 86400), ("45", 45)]
+)
+def test_durations_are_read(text: str, seconds: float) -> None:
+    assert parse_duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5min", "3 parsecs", "nan", "1e99d"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="duration"):
+        parse_duration_s(text)
+
+
+def test_settings_come_from_the_environment_and_arguments_win(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PERPDUCK_DB", str(tmp_path / "env.duckdb"))
+    assert load_settings().db == tmp_path / "env.duckdb"
+    assert load_settings(db=tmp_path / "arg.duckdb").db == tmp_path / "arg.duckdb"
+    assert load_settings().practice_db() == tmp_path / "practice-7.duckdb"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.04, 5.1, 60.0, float("nan")])
+def test_a_flush_interval_that_would_look_stuck_is_refused(seconds: float) -> None:
+    with pytest.raises(ConfigError, match=r"0\.05 to 5 seconds"):
+        load_settings(flush_interval_s=seconds)
+    assert load_settings(flush_interval_s=LONGEST_FLUSH_S).flush_interval_s == 5.0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host:abc", "http://[::1", "http://host:99999", "http://:80", "http://", "host",
+        "ws://host", "http://host/fapi", "http://host?a=1",
+    ],
+)  # fmt: skip
+def test_an_address_that_cannot_be_used_is_explained(url: str) -> None:
+    with pytest.raises(ConfigError, match="scheme, host and port only"):
+        load_settings(rest_url=url)
+
+
+@pytest.mark.parametrize("url", ["http://host", "https://host:8443/", "http://[::1]:80"])
+def test_an_address_that_can_be_used_is_taken(url: str) -> None:
+    assert load_settings(rest_url=url).rest_url == url
+
+
+def test_a_link_to_the_file_stands_for_the_file_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    (tmp_path / "link").symlink_to(real, target_is_directory=True)
+    (real / "practice-7.duckdb").symlink_to(tmp_path / "practice.duckdb")
+    settings = load_settings(db=tmp_path / "link" / "x.duckdb")
+    assert settings.db == real / "x.duckdb"
+    assert settings.practice_db() == tmp_path / "practice.duckdb"
+    monkeypatch.chdir(real)
+    assert load_settings(db=Path("x.duckdb")).db == real / "x.duckdb"

@@ -10,26 +10,42 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Coroutine
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from core import queries
 from core.config import (
     BINANCE_REST_URL,
     BINANCE_VENUE,
+    BINANCE_WS_URL,
     PRACTICE_SEED,
     Settings,
     load_settings,
     parse_duration_s,
 )
-from core.errors import FeedError, PerpduckError, StoreMissing, WorkerRunning
+from core.errors import (
+    FeedError,
+    PerpduckError,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreMissing,
+    WorkerRunning,
+)
 from core.feed.practice_child import PracticeChild, start_practice
 from core.feed.rest import RestClient
 from core.ingest import Worker
 from core.store import open_store
 from core.supervisor import WorkerLock, worker_health
+from core.trade_writer import utc_now
 
 logger = logging.getLogger("perpduck.worker")
+
+T = TypeVar("T")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _check(settings)
         lock = WorkerLock(settings.db)
         lock.take()
+        started_at = utc_now()
     except WorkerRunning as error:
         print(f"perpduck worker: {error}", file=sys.stderr)
         return 1
@@ -50,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         symbols = [s.strip().lower() for s in options.symbols.split(",") if s.strip()]
-        asyncio.run(_run(settings, symbols))
+        asyncio.run(_run(settings, symbols, started_at))
     except PerpduckError as error:
         logger.error("%s", error)
         return 1
@@ -96,19 +113,30 @@ def _settings(options: argparse.Namespace) -> Settings:
     return settings
 
 
-async def _run(settings: Settings, symbols: list[str]) -> None:
+async def _run(settings: Settings, symbols: list[str], started_at: datetime) -> None:
     stopping = asyncio.Event()
     _on_signals(asyncio.get_running_loop(), stopping)
     child: PracticeChild | None = None
     try:
         if settings.practice:
-            child = await start_practice(seed=settings.practice_seed, rate=settings.practice_rate)
+            child = await _unless_stopped(
+                start_practice(seed=settings.practice_seed, rate=settings.practice_rate), stopping
+            )
+            if child is None:
+                return
             settings = replace(settings, ws_url=child.ws_url, rest_url=child.rest_url)
         rest = RestClient(settings.rest_url, weight_per_minute=settings.weight_per_minute)
         try:
             venue = child.venue if child else await _venue(settings, rest, stopping)
-            if venue is not None:
-                await _work(replace(settings, venue=venue), rest, symbols, stopping)
+            if venue is not None and await _prepared(settings.db, venue, stopping):
+                worker = Worker(
+                    replace(settings, venue=venue),
+                    open_store(settings.db),
+                    rest,
+                    started_at=started_at,
+                )
+                logger.info("worker started on %s (%s)", settings.db, venue)
+                await _work(worker, symbols, stopping, child)
         finally:
             await rest.aclose()
     finally:
@@ -117,29 +145,59 @@ async def _run(settings: Settings, symbols: list[str]) -> None:
 
 
 async def _work(
-    settings: Settings, rest: RestClient, symbols: list[str], stopping: asyncio.Event
+    worker: Worker, symbols: list[str], stopping: asyncio.Event, child: PracticeChild | None
 ) -> None:
-    store = open_store(settings.db)
-    await asyncio.to_thread(store.prepare, settings.venue, wait_s=60.0)
-    worker = Worker(settings, store, rest)
-    logger.info("worker started on %s (%s)", settings.db, settings.venue)
+    """Run the worker until it is asked to stop, or its practice exchange is gone."""
     running = asyncio.create_task(worker.run(symbols))
-    stop = asyncio.create_task(stopping.wait())
-    await asyncio.wait([running, stop], return_when=asyncio.FIRST_COMPLETED)
-    worker.stop()
-    stop.cancel()
+    ends: list[asyncio.Task[Any]] = [running, asyncio.create_task(stopping.wait())]
+    if child is not None:
+        ends.append(asyncio.create_task(child.process.wait()))
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    gone = child is not None and child.process.returncode is not None and not stopping.is_set()
+    worker.stop("The practice exchange ended; start the worker again." if gone else "")
+    for end in ends[1:]:
+        end.cancel()
     await running
+
+
+async def _unless_stopped(job: Coroutine[Any, Any, T], stopping: asyncio.Event) -> T | None:
+    """Wait for a job, or for the stop: then the job is cancelled and None returned."""
+    working, stop = asyncio.create_task(job), asyncio.create_task(stopping.wait())
+    await asyncio.wait([working, stop], return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not working.done():
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+        return None
+    return await working
+
+
+async def _prepared(db: Path, venue: str, stopping: asyncio.Event) -> bool:
+    """Make the file ours, however long somebody else holds it; False when asked to stop."""
+    while not stopping.is_set():
+        try:
+            await asyncio.to_thread(open_store(db).prepare, venue, wait_s=1.0)
+            return True
+        except (StoreBusy, StoreFull) as error:
+            logger.warning("waiting for the file: %s", error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), 1.0)
+    return False
 
 
 async def _venue(settings: Settings, rest: RestClient, stopping: asyncio.Event) -> str | None:
     """Ask whose ids these are. A file that exists already says so when the exchange cannot."""
-    if settings.rest_url == BINANCE_REST_URL:
+    if (settings.ws_url, settings.rest_url) == (BINANCE_WS_URL, BINANCE_REST_URL):
         return BINANCE_VENUE
+    # A test network or a copy of the exchange has ids of its own, whatever it says.
+    unnamed = f"{BINANCE_VENUE}@{urlsplit(settings.ws_url).netloc}"
     while not stopping.is_set():
         try:
-            return await rest.fetch_identity() or BINANCE_VENUE
+            named = await _unless_stopped(rest.fetch_identity(), stopping)
+            return None if stopping.is_set() else named or unnamed
         except FeedError as error:
-            with contextlib.suppress(StoreMissing):
+            with contextlib.suppress(StoreMissing, StoreBusy):
                 if stamped := await asyncio.to_thread(open_store(settings.db).venue):
                     logger.warning("the exchange does not answer yet (%s)", error)
                     return stamped
@@ -154,9 +212,14 @@ def _check(settings: Settings) -> int:
     store = open_store(settings.db)
     status = None
     if store.exists():
-        with store.read() as con:
-            status = queries.load_worker_status(con)
-            symbols = queries.load_symbol_status(con)
+        try:
+            with store.read() as con:
+                status = queries.load_worker_status(con)
+                symbols = queries.load_symbol_status(con)
+        except StoreError as error:
+            alive = "a worker lives" if WorkerLock(settings.db).is_held() else "no worker lives"
+            print(f"unknown: {error} ({alive})")
+            return 1
     health = worker_health(settings.db, status)
     print(f"{health.state}: {health.reason} {health.remedy}".strip())
     if status is not None:

@@ -168,7 +168,7 @@ class GapFiller:
             if not worked:
                 self._wake.clear()
                 try:
-                    await asyncio.wait_for(self._wake.wait(), 0.5)
+                    await asyncio.wait_for(self._wake.wait(), 0.1)
                 except TimeoutError:
                     continue
 

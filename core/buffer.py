@@ -8,6 +8,7 @@ impossible anyway, so nothing needs to be remembered about them.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections import deque
@@ -37,6 +38,8 @@ class TradeBuffer:
         self._rows = 0
         self._spilled: deque[tuple[Path, int]] = deque()
         self._serial = 0
+        # The oldest batches, which a transaction has right now: they are not to be moved.
+        self.in_flight = 0
         self._find_leftovers()
 
     @property
@@ -75,6 +78,7 @@ class TradeBuffer:
 
     def drop(self, count: int) -> None:
         """Forget the oldest ``count`` batches: they are stored."""
+        self.in_flight = 0
         for _ in range(count):
             batch = self._batches.popleft()
             self._rows -= len(batch.trades)
@@ -86,6 +90,34 @@ class TradeBuffer:
     def is_over(self) -> bool:
         """Return whether memory holds more than it should."""
         return self._rows > self._max_rows
+
+    async def keep_within_memory(self) -> None:
+        """Move rows to disk, for ever, whenever memory holds too many."""
+        while True:
+            await asyncio.sleep(0.5)
+            if not self.is_over() or (taken := self.take_for_spill(self.in_flight)) is None:
+                continue
+            try:
+                path = await asyncio.to_thread(self.write_spill, taken)
+            except OSError as error:
+                logger.warning("the buffer stays in memory: %s", error)
+                self.add(taken)
+                await asyncio.sleep(5.0)
+            else:
+                self.note_spilled(path, len(taken))
+
+    async def keep_the_rest(self) -> None:
+        """Put what is in memory only into files, for the next start."""
+        if (rest := self.take_unspilled()) is None:
+            return
+        try:
+            path = await asyncio.to_thread(self.write_spill, rest)
+        except OSError as error:
+            logger.error(
+                "%d trades could not be kept and will be fetched again: %s", len(rest), error
+            )
+        else:
+            logger.warning("%d trades wait in %s for the next start", len(rest), path)
 
     def take_for_spill(self, keep: int) -> pl.DataFrame | None:
         """Take the rows behind the oldest ``keep`` batches out of memory, to be spilled."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import polars as pl
 
 from core.config import Settings
-from core.errors import FeedError, RateLimited
+from core.errors import BadMessage, FeedError, RateLimited, Refused
 from core.feed.backoff import backoff_delays
 from core.feed.rest import RestClient
 from core.models import SymbolInfo
@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 HOUR_MS = 3_600_000
 CLOCK_S = 30.0
+# An answer slower than this says too little of the exchange's clock.
+SLOW_S = 2.0
 CONTRACTS_S = 3600.0
 TAIL_CHECK_S = 10.0
 
@@ -70,9 +72,9 @@ class Errands:
         """Know the exchange's clock, so that lag means lag and not a wrong local clock."""
         while True:
             with contextlib.suppress(FeedError):
-                before = self._vitals.local_ms()
-                exchange_ms = await self._rest.fetch_time()
-                self._vitals.offset_ms = exchange_ms - (before + self._vitals.local_ms()) // 2
+                told = await self._rest.fetch_time()
+                if told.round_trip_s <= SLOW_S:
+                    self._vitals.offset_ms = told.exchange_ms - told.local_ms
             await asyncio.sleep(CLOCK_S)
 
     async def keep_contracts(self) -> None:
@@ -105,10 +107,10 @@ class Errands:
                 seen_reconnects = count
                 self._unsure = dict.fromkeys(self._watchlist, time.monotonic() + TAIL_CHECK_S)
             try:
-                while self._to_anchor:
-                    await self._anchor(self._to_anchor[0])
-                    self._to_anchor.pop(0)
                 await self._check_tails()
+                while self._to_anchor:
+                    await self._try_to_anchor(self._to_anchor[0])
+                    self._to_anchor.pop(0)
             except FeedError as error:
                 logger.warning("history waits: %s", error)
                 pause_s = (
@@ -118,12 +120,21 @@ class Errands:
                 )
                 await asyncio.sleep(max(1.0, pause_s))
 
+    async def _try_to_anchor(self, symbol: str) -> None:
+        """Anchor one symbol; its own refusal must not keep the others waiting."""
+        try:
+            await self._anchor(symbol)
+        except (Refused, BadMessage) as error:
+            logger.warning("no history of %s: %s", symbol, error)
+
     async def _anchor(self, symbol: str) -> None:
         """Fetch the first trades of the wanted history; the hole behind them is then a gap."""
         if self.tradable is not None and symbol not in self.tradable:
             return
         end_ms = self._vitals.exchange_ms()
-        start_ms = end_ms - int(self._settings.backfill_s * 1000)
+        # The exchange keeps two days at most: asking further back costs weight for nothing.
+        span_s = min(self._settings.backfill_s, 2 * self._settings.history_s)
+        start_ms = end_ms - int(span_s * 1000)
         while start_ms < end_ms:
             stop_ms = min(end_ms, start_ms + HOUR_MS - 1)
             page = await self._rest.fetch_trades_between(symbol, start_ms=start_ms, end_ms=stop_ms)

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -15,13 +16,16 @@ from core.backfill import GapFiller
 from core.buffer import TradeBuffer
 from core.config import Settings
 from core.errands import Errands
-from core.errors import StoreBusy, StoreError, StoreFull, WrongFile
+from core.errors import FeedLost, StoreBusy, StoreError, StoreFull, WrongFile, WrongVenue
+from core.feed.backoff import backoff_delays
+from core.feed.checks import plausible_ids
 from core.feed.gaps import Gap
 from core.feed.messages import Parsed, parse_frames
 from core.feed.rest import RestClient
 from core.feed.stream import StreamPool
 from core.flush import Outcome, Work, flush
-from core.models import SymbolInfo, WorkerStatus
+from core.models import SymbolInfo
+from core.report import Report
 from core.store import Store
 from core.trade_writer import Missing, utc_now
 from core.vitals import Vitals
@@ -30,22 +34,31 @@ logger = logging.getLogger(__name__)
 
 # One transaction stays short enough for readers to get their turn.
 FLUSH_ROWS = 200_000
-BEHIND_S = 5.0
 # The whole stop has 5 s; what cannot be stored by then is spilled, and stored at the next start.
-STOP_FLUSH_S = 2.5
+STOP_FLUSH_S = 1.8
+END_S = 1.2
 
 
 class Worker:
     """One worker on one file. `run` returns when it was stopped, with everything safe."""
 
-    def __init__(self, settings: Settings, store: Store, rest: RestClient) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        rest: RestClient,
+        *,
+        started_at: datetime | None = None,
+    ) -> None:
         self._settings = settings
         self._store = store
         self._rest = rest
-        self._started_at = utc_now()
+        self._started_at = started_at or utc_now()
         self._stopping = asyncio.Event()
-        self._vitals = Vitals(settings.venue, self._started_at, _now_ms)
-        self.buffer = TradeBuffer(Path(f"{settings.db}.spill"), max_rows=settings.buffer_rows)
+        self._vitals = Vitals(
+            settings.venue, self._started_at, _now_ms, silence_s=settings.silence_s
+        )
+        self.buffer = TradeBuffer(spill_folder(settings), max_rows=settings.buffer_rows)
         self._pool = StreamPool(
             settings.ws_url,
             self._take_frames,
@@ -59,15 +72,17 @@ class Worker:
             exchange_ms=self._vitals.exchange_ms,
             accept=self._take_page,
         )
-        self._in_flight = 0  # the oldest batches, which a transaction has right now
         self._missing: list[Missing] = []
         self._gaps: dict[str, list[Gap]] = {}
         self._watchlist: list[str] = []
         self._watchlist_version = -1
         self._known: frozenset[str] | None = None
+        self._last_ids: dict[str, int] = {}
         self._new_contracts: Sequence[SymbolInfo] = ()
         self._to_watch: list[str] = []
         self._file_trouble = ""
+        self._job_trouble = ""
+        self._failure = ""
         self._errands = Errands(
             settings,
             rest,
@@ -76,44 +91,77 @@ class Worker:
             on_contracts=self._take_contracts,
             reconnects=lambda: sum(c.reconnects for c in self._pool.status()),
         )
+        self._report = Report(
+            self._pool, self._filler, self._errands, self._vitals, self.buffer, rest
+        )
 
-    def stop(self) -> None:
-        """Ask for the end; `run` writes what there is and returns."""
+    def note(self) -> str:
+        """Say in plain words what is wrong now, empty when nothing is."""
+        return self._report.note(self._watchlist, self._file_trouble, self._job_trouble)
+
+    def stop(self, failure: str = "") -> None:
+        """Ask for the end; `run` writes what there is and returns.
+
+        ``failure`` says why the worker cannot go on, where it is not asked to stop.
+        """
+        self._failure = self._failure or failure
         self._stopping.set()
 
     async def run(self, symbols: Sequence[str]) -> None:
-        """Ingest until stopped. Raises WrongFile or WrongVenue if the file stops being ours."""
+        """Ingest until stopped.
+
+        Raises WrongFile or WrongVenue if the file stops being ours, FeedLost after a failure.
+        """
         self._to_watch = list(symbols)
-        tasks = [
-            asyncio.create_task(self._pool.run(), name="stream"),
-            asyncio.create_task(self._filler.run(), name="gaps"),
-            asyncio.create_task(self._errands.keep_clock(), name="clock"),
-            asyncio.create_task(self._errands.keep_contracts(), name="contracts"),
-            asyncio.create_task(self._errands.keep_history(), name="history"),
-            asyncio.create_task(self._spill(), name="spill"),
-        ]
-        flushing = asyncio.create_task(self._flush_until_stopped(), name="flush")
+        jobs: dict[str, Callable[[], Awaitable[None]]] = {
+            "stream": self._pool.run,
+            "gaps": self._filler.run,
+            "clock": self._errands.keep_clock,
+            "contracts": self._errands.keep_contracts,
+            "history": self._errands.keep_history,
+            "spill": self.buffer.keep_within_memory,
+        }
+        tasks = [asyncio.create_task(self._endlessly(name, job)) for name, job in jobs.items()]
+        flushing = asyncio.create_task(self._flush_until_stopped())
+        stopped = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([flushing, stopped], return_when=asyncio.FIRST_COMPLETED)
+        self._stopping.set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait([flushing, *tasks], timeout=END_S)
         try:
-            await asyncio.wait([flushing, *tasks], return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done() and not task.cancelled() and (error := task.exception()):
-                    logger.error("%s ended: %s", task.get_name(), error, exc_info=error)
+            await flushing
+            await self._finish("failed" if self._failure else "stopped")
         finally:
-            self._stopping.set()
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks, timeout=1.5)
-        await flushing
-        await self._finish()
+            await self.buffer.keep_the_rest()
+        if self._failure:
+            raise FeedLost(self._failure)
+
+    async def _endlessly(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
+        """Run a job that should never end; whatever ends it, it begins again and is told of."""
+        delays = backoff_delays()
+        while True:
+            try:
+                await job()
+            except Exception as error:
+                logger.exception("%s failed and begins again", name)
+                self._job_trouble = f"The worker's job {name!r} failed ({error}) and began again."
+            await asyncio.sleep(next(delays))
 
     # -- in ------------------------------------------------------------------------------
 
     def _take_frames(self, frames: list[bytes]) -> None:
         parsed = parse_frames(frames, self._known)
         self._count_rejects(parsed)
-        if len(parsed.trades):
-            self._vitals.received(parsed.trades, parsed.event_ms)
-            self.buffer.add(parsed.trades)
+        self._vitals.heard(parsed.marks)
+        trades, absurd = plausible_ids(parsed.trades, self._last_ids)
+        self._vitals.rejected["bad_id"] += absurd
+        if len(trades):
+            self._vitals.received(trades, parsed.event_ms)
+            self.buffer.add(trades)
+            for symbol in parsed.event_ms:
+                last_id = self._vitals.last_id(symbol)
+                self._last_ids[symbol] = max(last_id, self._last_ids.get(symbol, -1))
             self._errands.heard(parsed.event_ms)
 
     def _count_rejects(self, parsed: Parsed) -> None:
@@ -145,14 +193,23 @@ class Worker:
     async def _flush_once(self, wait_s: float, *, state: str = "live") -> bool:
         """Write one batch; returns whether there is more to write at once."""
         trades, batches = self.buffer.peek(FLUSH_ROWS)
-        self._in_flight = batches
-        missing, fetched = list(self._missing), self._filler.pending()
+        self.buffer.in_flight = batches
+        missing = list(self._missing)
+        # Under a backlog fetched pages may still be behind what this write takes.
+        fetched = self._filler.pending() if len(trades) == len(self.buffer) else {}
         watch, contracts = list(self._to_watch), self._new_contracts
         work = Work(
             trades=trades,
             missing=missing,
-            status=self._worker_row(state, len(trades)),
-            symbol_rows=self._vitals.symbol_rows(self._watchlist, self._gaps, self._notes()),
+            status=self._report.worker_row(
+                state, note=self.note() if state == "live" else self._failure, writing=len(trades)
+            ),
+            symbol_rows=self._vitals.symbol_rows(
+                self._watchlist,
+                self._gaps,
+                self._report.refusals(self._watchlist),
+                lines=self._pool.lines(),
+            ),
             contracts=contracts,
             watch=watch,
         )
@@ -167,14 +224,13 @@ class Worker:
                 watchlist_version=self._watchlist_version,
                 wait_s=wait_s,
             )
-        except StoreError as error:
-            self._in_flight = 0
+        except (StoreError, OSError, pl.exceptions.PolarsError) as error:
+            self.buffer.in_flight = 0
             await self._note_file_trouble(error)
             return False
         self._vitals.flushed(time.monotonic() - began)
         self._file_trouble = ""
         self.buffer.drop(batches)
-        self._in_flight = 0
         self._missing = self._missing[len(missing) :]
         self._filler.committed(fetched)
         self._to_watch = self._to_watch[len(watch) :]
@@ -183,8 +239,8 @@ class Worker:
         self._follow(outcome)
         return len(self.buffer) >= FLUSH_ROWS // 2
 
-    async def _note_file_trouble(self, error: StoreError) -> None:
-        if isinstance(error, WrongFile):
+    async def _note_file_trouble(self, error: Exception) -> None:
+        if isinstance(error, WrongFile | WrongVenue):
             raise error
         if str(error) != self._file_trouble:
             logger.warning("writing waits, nothing is lost: %s", error)
@@ -199,6 +255,8 @@ class Worker:
         self._watchlist_version = outcome.watchlist_version
         if outcome.watchlist is not None:
             self._errands.follow(outcome.watchlist, outcome.last_ids)
+            for symbol, last_id in outcome.last_ids.items():
+                self._last_ids[symbol] = max(last_id, self._last_ids.get(symbol, -1))
             self._watchlist = outcome.watchlist
             self._subscribe()
         watched = set(self._watchlist)
@@ -218,77 +276,21 @@ class Worker:
         self._known = frozenset(wanted)
         self._pool.set_symbols(wanted)
 
-    async def _finish(self) -> None:
-        """Store what is left; what the file does not take in time goes to the spill folder."""
+    async def _finish(self, state: str) -> None:
+        """Store what is left, for as long as a stop may take."""
         deadline = time.monotonic() + STOP_FLUSH_S
         while (left := deadline - time.monotonic()) > 0:
-            more = await self._flush_once(left, state="stopped")
+            more = await self._flush_once(min(left, 0.5), state=state)
             if not self._file_trouble and not more and not len(self.buffer):
                 logger.info("stopped; everything is stored")
+                with contextlib.suppress(StoreError):
+                    await asyncio.to_thread(self._store.checkpoint, wait_s=0.2)
                 return
-        if (rest := self.buffer.take_for_spill(0)) is not None:
-            path = await asyncio.to_thread(self.buffer.write_spill, rest)
-            logger.warning("stopped; %d trades wait in %s for the next start", len(rest), path)
 
-    async def _spill(self) -> None:
-        """Move rows from memory to disk while the file cannot be written."""
-        while True:
-            await asyncio.sleep(0.5)
-            if not self.buffer.is_over():
-                continue
-            taken = self.buffer.take_for_spill(self._in_flight)
-            if taken is None:
-                continue
-            try:
-                path = await asyncio.to_thread(self.buffer.write_spill, taken)
-            except OSError as error:
-                logger.warning("the buffer stays in memory: %s", error)
-                self.buffer.add(taken)
-                await asyncio.sleep(5.0)
-            else:
-                self.buffer.note_spilled(path, len(taken))
 
-    # -- status --------------------------------------------------------------------------
-
-    def _worker_row(self, state: str, writing: int) -> WorkerStatus:
-        connections = self._pool.status()
-        self._vitals.connections = sum(c.state == "live" for c in connections)
-        self._vitals.reconnects = sum(c.reconnects for c in connections)
-        self._vitals.weight_used = self._rest.weight_used
-        return self._vitals.worker_row(
-            state=state,
-            now=utc_now(),
-            buffered=max(0, self.buffer.rows - writing),
-            spilled=self.buffer.spilled_rows,
-            note="" if state == "stopped" else self.note(),
-        )
-
-    def note(self) -> str:
-        """Say in plain words what is wrong now, empty when nothing is."""
-        connections = self._pool.status()
-        if any(c.restricted for c in connections) or self._filler.restricted:
-            return (
-                "The exchange does not serve this location (451). "
-                "Use the practice exchange, or run Perpduck where it is served."
-            )
-        if self._file_trouble:
-            return self._file_trouble
-        if self._watchlist and connections and not self._vitals.connections:
-            return f"The exchange cannot be reached: {connections[0].last_error or 'connecting'}"
-        lags = [lag for s in self._watchlist if (lag := self._vitals.lag_s(s)) is not None]
-        if lags and min(lags) > BEHIND_S:
-            return f"Trades arrive {min(lags):.0f} s late."
-        return self._filler.trouble or self._errands.trouble
-
-    def _notes(self) -> dict[str, str]:
-        tradable = self._errands.tradable
-        if tradable is None:
-            return {}
-        return {
-            symbol: "not a perpetual that is trading on this exchange"
-            for symbol in self._watchlist
-            if symbol not in tradable
-        }
+def spill_folder(settings: Settings) -> Path:
+    """Return where rows of this file and venue wait while the file cannot be written."""
+    return Path(f"{settings.db}.spill-{settings.venue.replace(':', '-')}")
 
 
 def _now_ms() -> int:

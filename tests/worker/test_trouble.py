@@ -14,9 +14,10 @@ import pytest
 from exchange import Rig, assert_same_as_exchange, run_rig, until
 from processes import wait_for, worker_process
 
-from core import store_file
+from core import queries, store_file
 from core.errors import StoreFull
-from core.store import open_store
+from core.ingest import spill_folder
+from core.store import Store, open_store
 
 HOLD = """
 import sys, time, duckdb
@@ -60,7 +61,7 @@ def test_a_file_held_for_30_s_costs_nothing_but_time(tmp_path: Path) -> None:
     run_rig(tmp_path, scenario, rate=2000.0, buffer_rows=3_000, busy_wait_s=2.0)
     rig, since_ms = ends[0]
     assert_same_as_exchange(rig.store, rig.exchange.market, rig.symbols, until_ms=since_ms)
-    assert list(Path(f"{rig.settings.db}.spill").glob("*.parquet")) == []
+    assert list(spill_folder(rig.settings).glob("*.parquet")) == []
 
 
 @pytest.fixture
@@ -133,3 +134,68 @@ def test_the_store_itself_refuses_a_write_without_room(
     monkeypatch.setattr("core.store.MIN_FREE_BYTES", 1 << 60)
     with pytest.raises(StoreFull, match="MB are free"), store.write():
         pass
+
+
+def test_a_full_disk_and_a_full_buffer_together_end_no_worker(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can be spilled either: the rows stay in memory until there is room."""
+    monkeypatch.setattr("core.store.MIN_FREE_BYTES", 0)
+    ends: list[tuple[Rig, int]] = []
+
+    async def scenario(rig: Rig) -> None:
+        assert rig.worker is not None
+        ballast = fill(small_disk, 0)
+        await until(lambda: len(rig.worker.buffer) > 1000, within_s=40)
+        await asyncio.sleep(2.0)
+        ballast.unlink()
+        since_ms = rig.exchange.now_ms()
+        await until(lambda: rig.caught_up(since_ms), within_s=40)
+        ends.append((rig, since_ms))
+
+    run_rig(small_disk, scenario, rate=3000.0, buffer_rows=300)
+    rig, since_ms = ends[0]
+    assert_same_as_exchange(rig.store, rig.exchange.market, rig.symbols, until_ms=since_ms)
+
+
+def test_a_stop_takes_less_than_five_seconds_while_the_file_is_held(tmp_path: Path) -> None:
+    """What the file cannot take is kept beside it and stored at the next start."""
+    db = tmp_path / "held.duckdb"
+    store = open_store(db)
+    hold = [sys.executable, "-c", HOLD, str(db), "60"]
+    with worker_process(db, "--practice", "--symbols", "btcusdt") as worker:
+        wait_for(lambda: store.exists() and ids(store) > 0)
+        with subprocess.Popen(hold, stdout=subprocess.PIPE) as holder:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            wait_for(lambda: "writing waits" in worker.text())
+            status, seconds = worker.stop()
+            holder.kill()
+        assert (status, seconds < 5) == (0, True), worker.text()
+    assert "wait in" in worker.text()
+    with worker_process(db, "--practice", "--symbols", "btcusdt") as again:
+        wait_for(lambda: not list(tmp_path.glob("held.duckdb.spill-practice-7/*.parquet")))
+        assert again.stop()[0] == 0
+
+
+def ids(store: Store) -> int:
+    with store.read(wait_s=20) as con:
+        return len(queries.load_last_ids(con))
+
+
+def test_a_stop_while_starting_on_a_held_file_is_obeyed(tmp_path: Path) -> None:
+    db = tmp_path / "held.duckdb"
+    open_store(db).prepare("practice:7")
+    hold = [sys.executable, "-c", HOLD, str(db), "60"]
+    with subprocess.Popen(hold, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with worker_process(db, "--practice", "--symbols", "btcusdt") as worker:
+            wait_for(lambda: "waiting for the file" in worker.text())
+            status, seconds = worker.stop()
+        check = [sys.executable, "ingest_worker.py", "--db", str(db), "--check"]
+        checked = subprocess.run(check, capture_output=True, text=True)
+        holder.kill()
+    assert (status, seconds < 5) == (0, True), worker.text()
+    assert checked.returncode == 1
+    assert "in use by another process" in checked.stdout

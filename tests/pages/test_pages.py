@@ -12,8 +12,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import queries
+from core.commands import write_worker_status
 from core.store import Store
-from tests.pages.conftest import held
+from tests.pages.conftest import held, worker_row
 
 PRICES, DATA = "pages/market/prices.py", "pages/operate/data.py"
 App = Callable[..., AppTest]
@@ -81,6 +82,17 @@ def test_the_living_worker_shows_delay_symbols_and_gaps(app: App, living: Store)
     text = pill(app(PRICES))
     assert "live · 0.4 s behind · 3 symbols · 1 gap" in text
     assert text.startswith(":orange[")
+
+
+def test_a_location_that_is_not_served_is_named_with_its_reason(app: App, living: Store) -> None:
+    with living.write() as con:
+        note = "The exchange does not serve this location (451)."
+        write_worker_status(con, worker_row(note=note), [])
+    page = app(DATA)
+    assert "restricted" in pill(page)
+    assert ":green[" not in pill(page)
+    assert "does not serve this location (451)" in words(page)
+    assert "Use the practice exchange" in words(page)
 
 
 def test_missing_trades_are_never_called_complete(app: App, living: Store) -> None:

@@ -103,7 +103,7 @@ def test_a_symbol_is_as_live_as_its_own_connection(vitals: Vitals) -> None:
 
 def test_a_refused_symbol_says_why_and_gaps_are_counted(vitals: Vitals) -> None:
     vitals.heard([mark("a", NOW_MS)])
-    gaps = {"a": [Gap(5, 6), Gap(10, 10)]}
+    gaps = {"a": [Gap(5, 6, 0, 1), Gap(10, 10, 2, 3)]}
     (found,) = vitals.symbol_rows(["a"], gaps, {"a": "not trading"}, lines={"a": UP})
     assert (found.state, found.note, found.lag_s) == ("refused", "not trading", None)
     assert (found.open_gaps, found.missing_trades) == (2, 3)

@@ -47,10 +47,7 @@ class Report:
         """Say what is wrong now, the worst first; empty when nothing is."""
         connections = self.pool.status()
         if any(c.restricted for c in connections) or self.filler.restricted:
-            return (
-                "The exchange does not serve this location (451). "
-                "Use the practice exchange, or run Perpduck where it is served."
-            )
+            return "The exchange does not serve this location (451)."
         if file_trouble:
             return file_trouble
         if watchlist and connections and not any(c.is_carrying for c in connections):

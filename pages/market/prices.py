@@ -14,6 +14,7 @@ from pages.shared.live_chart import live_chart, visible
 from pages.shared.notices import noticed
 from pages.shared.pickers import range_picker, symbols_picker, timeframe_picker, zone_picker
 from pages.shared.price_view import Choice, PriceView, price_view
+from pages.shared.pulse import WRITING
 from pages.shared.welcome import is_ready, started_s, starting, waiting, welcome
 
 CHART = "prices-chart"
@@ -27,7 +28,7 @@ def page() -> None:
         available = sources.in_order(pulse.stored)
         choice = controls(available)
         live(source, choice, tuple(available))
-    elif started_s(source.name) is not None or pulse.health.state in ("starting", "live", "behind"):
+    elif started_s(source.name) is not None or pulse.health.state in WRITING:
         starting(source)
     elif pulse.error and source.store.exists():
         waiting(source)

@@ -19,6 +19,7 @@ _COLOURS = {
     "live": "green",
     "starting": "orange",
     "behind": "orange",
+    "restricted": "red",
     "stuck": "red",
     "stopped": "red",
     "dead": "red",
@@ -110,7 +111,7 @@ def stale_words(pulse: Pulse) -> str:
         return f"{notice_for(pulse.error).title} · {ago(time.monotonic() - pulse.read_at)} old"
     if pulse.health.state in ("stopped", "dead", "stuck") and pulse.health.age_s is not None:
         return f"Worker {pulse.health.state} · {ago(pulse.health.age_s)} old"
-    if pulse.health.state == "behind" and (silent_s := pulse.silent_s) > SILENT_S:
+    if pulse.health.state in ("behind", "restricted") and (silent_s := pulse.silent_s) > SILENT_S:
         return f"Nothing new for {ago(silent_s)}"
     return ""
 

@@ -18,7 +18,7 @@ from core.summary import sparklines, summary
 from pages.shared.cards import Card, price_cards
 from pages.shared.feeder import Answer, Feeder
 from pages.shared.live_chart import Frame, View
-from pages.shared.pulse import Pulse
+from pages.shared.pulse import WRITING, Pulse
 from pages.shared.questions import Bars, Coverage
 from pages.shared.window import RANGES, Window, epoch_ms, timeframe_label, utc, window
 
@@ -141,7 +141,7 @@ def _clipped(looking: Window) -> Window:
 
 def _forming_ms(answer: Answer, looking: Window, pulse: Pulse) -> float | None:
     """Return from when on a bar still forms: the newest one's start, while a worker writes."""
-    if looking.end is not None or pulse.health.state not in ("live", "behind", "starting"):
+    if looking.end is not None or pulse.health.state not in WRITING:
         return None
     bar = TIMEFRAMES[looking.timeframe] * 1000
     now_ms = datetime.now(UTC).timestamp() * 1000

@@ -13,6 +13,9 @@ from core.errors import PerpduckError
 from core.models import WorkerStatus
 from core.supervisor import Health, worker_health
 
+# A worker in one of these states writes what it gets, or is about to.
+WRITING = ("starting", "live", "behind", "restricted")
+
 
 @dataclass(frozen=True, slots=True)
 class Pulse:

@@ -10,7 +10,7 @@ from core.errors import PerpduckError, StoreMissing, WorkerRunning
 from pages.shared import sources
 from pages.shared.feeder import feeder
 from pages.shared.notices import noticed, show_notice
-from pages.shared.pulse import Pulse
+from pages.shared.pulse import WRITING, Pulse
 
 # A worker that shows no sign of life for this long after the click has failed.
 START_S = 45.0
@@ -95,7 +95,7 @@ def starting(source: sources.Source) -> None:
     pulse = feeder(source.store).pulse()
     waited = started_s(source.name)
     state = pulse.health.state
-    if is_ready(source, pulse) or (waited is None and state not in ("starting", "live", "behind")):
+    if is_ready(source, pulse) or (waited is None and state not in WRITING):
         st.rerun()
     words, share = _progress(pulse)
     with st.container(key="starting"):
@@ -103,7 +103,7 @@ def starting(source: sources.Source) -> None:
             _failed(source, pulse)
             return
         st.progress(share, text=words)
-        if state == "behind":
+        if state in ("behind", "restricted"):
             _failed(source, pulse)
         st.skeleton(height=420)
 

@@ -17,7 +17,7 @@ from pages.shared.pulse import Pulse
 
 # After a click the state is shown as on its way for this long, until the worker says more.
 PENDING_S = 8.0
-RUNNING = ("starting", "live", "behind", "stuck")
+RUNNING = ("starting", "live", "behind", "restricted", "stuck")
 
 
 @st.fragment(run_every=1.0)

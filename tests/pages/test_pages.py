@@ -89,8 +89,9 @@ def test_a_location_that_is_not_served_is_named_with_its_reason(app: App, living
         note = "The exchange does not serve this location (451)."
         write_worker_status(con, worker_row(note=note), [])
     page = app(DATA)
+    assert pill(page).startswith(":red[")
     assert "restricted" in pill(page)
-    assert ":green[" not in pill(page)
+    assert page.button(key="stop-worker").label == "Stop worker"
     assert "does not serve this location (451)" in words(page)
     assert "Use the practice exchange" in words(page)
 

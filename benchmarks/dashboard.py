@@ -153,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--rate", type=float, default=5000)
+    parser.add_argument("--rate", type=float, default=6000)
     options = parser.parse_args()
     with harness.scratch() as folder, harness.practice("--rate", f"{options.rate:g}") as exchange:
         db = Path(folder) / "dashboard.duckdb"

@@ -83,7 +83,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--rate", type=float, default=5000)
+    parser.add_argument("--rate", type=float, default=6000)
     parser.add_argument("--readers", type=int, default=4)
     options = parser.parse_args()
     rate = f"{options.rate:g}"

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from core.charts import PALETTE, epoch_ms, price_decimals, prices_chart, themed
+from core.charts import epoch_ms, price_decimals, prices_chart
+from core.palette import PALETTE, themed
 
 START = datetime(2026, 1, 1)
 

@@ -19,6 +19,7 @@ DUCKDB = GATE | {"core/queries.py"}
 # What only parses or computes: no database, no network, no screen.
 PURE = (
     "core/charts.py",
+    "core/palette.py",
     "core/summary.py",
     "core/models.py",
     "core/errors.py",

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from core.charts import PALETTE
+from core.palette import PALETTE
 
 PREFIX = "/perpduck/assets"
 _HERE = Path(__file__).parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,17 @@ def test_sigterm_stores_everything_and_exits_with_0(tmp_path: Path) -> None:
         wait_for(lambda: store.exists() and rows(store) > 0)
         status, seconds = worker.stop()
         assert (status, seconds < 5) == (0, True), worker.text()
+        assert "everything is stored" in worker.text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C reaches a whole console there")
+def test_ctrl_c_stores_everything_and_exits_with_0(tmp_path: Path) -> None:
+    db = tmp_path / "int.duckdb"
+    with worker_process(db, "--practice", "--symbols", "btcusdt") as worker:
+        store = open_store(db)
+        wait_for(lambda: store.exists() and rows(store) > 0)
+        worker.process.send_signal(signal.SIGINT)
+        assert worker.process.wait(5) == 0, worker.text()
         assert "everything is stored" in worker.text()
 
 

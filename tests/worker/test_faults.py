@@ -68,6 +68,27 @@ def test_a_fault_ends_in_the_exact_set(name: str, tmp_path: Path) -> None:
     assert held > 200
 
 
+def test_what_cannot_be_read_is_counted_and_logged_once_a_kind(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rejected: list[int] = []
+
+    async def scenario(rig: Rig) -> None:
+        await suffer(rig, 2.0, malformed_prob=0.5)
+        await recover(rig)
+        with rig.store.read() as con:
+            status = queries.load_worker_status(con)
+        assert status is not None
+        rejected.append(status.rejected)
+
+    run_rig(tmp_path, scenario)
+    lines = [r.getMessage() for r in caplog.records if "left out a frame" in r.getMessage()]
+    kinds = [line.split("(", 1)[1].split(")", 1)[0] for line in lines]
+    assert len(kinds) >= 4
+    assert len(kinds) == len(set(kinds))
+    assert rejected[0] > 2 * len(kinds)
+
+
 def test_while_rest_cannot_answer_the_hole_is_shown_as_open(tmp_path: Path) -> None:
     async def scenario(rig: Rig) -> None:
         rig.exchange.faults.set(rest_status=500)

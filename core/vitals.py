@@ -105,10 +105,6 @@ class Vitals:
         known = self._symbols.get(symbol)
         return known.last_id if known else -1
 
-    def local_ms(self) -> int:
-        """Return the local clock in epoch milliseconds."""
-        return self._now_ms()
-
     def exchange_ms(self) -> int:
         """Return the exchange's clock in epoch milliseconds, as far as it is known."""
         return self._now_ms() + self.offset_ms

@@ -1,0 +1,1 @@
+"""Statistics on arrays: no database, no network, no screen."""

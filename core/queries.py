@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 import polars as pl
 
@@ -30,6 +31,8 @@ TIMEFRAMES: dict[str, int] = {
     "1d": 86400,
 }
 
+PairRolling = Literal["rolling_spread", "rolling_hedge", "rolling_correlations"]
+
 _TABLES = {"seconds": "bars_1s", "minutes": "bars_1min"}
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the store's times are naive UTC
 
@@ -45,6 +48,16 @@ def bars_sql(timeframe: str) -> str:
 def closes_sql(timeframe: str) -> str:
     """Return the SQL that `load_closes` runs for the timeframe, with its ``$name`` parameters."""
     return sql("closes").replace("{bars}", bars_sql(timeframe))
+
+
+def pair_frame_sql(*, carried: bool) -> str:
+    """Return the SQL that aligns two legs (table ``legs``: `load_closes`' columns) by bar start."""
+    return sql("pair_frame_carried" if carried else "pair_frame")
+
+
+def pair_rolling_sql(name: PairRolling) -> str:
+    """Return the SQL of a pair's trailing statistics (table ``pair``: ts, y, x, …)."""
+    return sql(name)
 
 
 def timeframe_seconds(timeframe: str) -> int:

@@ -76,7 +76,7 @@ def rolling_ols(y: ArrayLike, x: ArrayLike, window: int, *, rows: Ints | None = 
     z_t = (y_t − ȳ − β_t(x_t − x̄)) / (s_y·√(1 − r²)) over the same window. ``rows`` asks only for
     windows that end there. The error of β is √(ω² / Σ(x − x̄)²), ω² = σ²(1 − ρ̂²) / (1 − ρ)² from
     the window's own residuals: ρ̂ their first autocovariance (the first bar's predecessor is the
-    bar before the window) over their variance, ρ = ρ̂ + (1 + 3ρ̂)/n at most 1 − 1/n.
+    bar before the window) over their variance, ρ = ρ̂ + (1 + 3ρ̂)/n, both within ±(1 − 1/n).
     """
     first, second = demand_pair(y, x, 1)
     if window < 3:
@@ -91,7 +91,7 @@ def rolling_ols(y: ArrayLike, x: ArrayLike, window: int, *, rows: Ints | None = 
     for at in _chunks(ends, window):
         line = _lines(first, second, at - window + 1, window)
         spread = first[at] - line.mean_y - line.beta * (second[at] - line.mean_x)
-        rho = np.clip(line.rho_hat + (1 + 3 * line.rho_hat) / window, -0.99, 1 - 1 / window)
+        rho = _limited(line.rho_hat + (1 + 3 * line.rho_hat) / window, window)
         with np.errstate(divide="ignore", invalid="ignore"):
             long_run = line.sigma * np.sqrt(1 - line.rho_hat**2) / (1 - rho)
             made["se"][at] = long_run / np.sqrt(line.weight)
@@ -157,7 +157,12 @@ def _lines(y: Floats, x: Floats, starts: Ints, window: int, *, with_lag: bool = 
         rho_hat = np.zeros_like(beta)
         if with_lag:
             rho_hat = _lagged(y, x, starts, window, beta, rest) / squares
-    return _Lines(mean_y, mean_x, beta, sigma, correlation, np.clip(rho_hat, -0.99, 1.0), s_xx)
+    return _Lines(mean_y, mean_x, beta, sigma, correlation, _limited(rho_hat, window), s_xx)
+
+
+def _limited(rho: Floats, window: int) -> Floats:
+    """Keep an autocorrelation where a window of that length can tell it from ±1."""
+    return np.clip(rho, 1 / window - 1, 1 - 1 / window)
 
 
 def _lagged(y: Floats, x: Floats, starts: Ints, window: int, beta: Floats, rest: Floats) -> Floats:

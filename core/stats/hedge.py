@@ -119,12 +119,14 @@ def dynamic_ols(y: ArrayLike, x: ArrayLike, lags: int = 2) -> DynamicFit:
     y on 1, x and Δx from ``lags`` bars before to ``lags`` after (Stock & Watson 1993). The
     standard error is √(ω² / Σx̃²), x̃ what of x the other regressors leave, ω² = σ² / (1 − ρ)²
     with σ² the innovations' variance of an AR(1) of the residuals and ρ = ρ̂ + (1 + 3ρ̂) / n, at
-    most 1 − 1/n. Raises NotEnoughData, DataError where the regressors are collinear.
+    most 1 − 1/n; ρ̂ = Σeₜeₜ₋₁ / Σeₜ₋₁², σ² = Σ(eₜ − ρ̂eₜ₋₁)² / (n − 1). The interval is the normal
+    one at 95%. ``n`` counts the regression's rows. Raises NotEnoughData, DataError where a leg is
+    constant, the legs are one asset, or x is explained by its own changes.
     """
+    if lags < 0:
+        raise DataError(f"{lags} leads and lags were asked for; give 0 or more")
     count = 2 * lags + 1
     first, second = demand_pair(y, x, 3 * count + 2 * lags + 2)
-    demand_movement(second, "x")
-    demand_movement(first, "y")
     steps = np.diff(second)
     n = len(first) - 2 * lags - 1
     target = first[lags + 1 : lags + 1 + n]
@@ -132,17 +134,20 @@ def dynamic_ols(y: ArrayLike, x: ArrayLike, lags: int = 2) -> DynamicFit:
     others = np.stack([np.ones(n), *(steps[k : k + n] for k in range(count))])
     others[1:] -= others[1:].mean(axis=1, keepdims=True)
     others /= np.sqrt(np.einsum("ij,ij->i", others, others))[:, None].clip(1e-300)
-    size = np.abs(level - level.mean()).max()
-    left_x, left_y = _left(
-        others, np.stack([(level - level.mean()) / size, target - target.mean()])
-    )
+    demand_movement(level, "x")
+    demand_movement(target, "y")
+    level, target = level - level.mean(), target - target.mean()
+    size = float(np.abs(level).max())
+    level /= size
+    _demand_two_assets(target, level)
+    left_x, left_y = _left(others, np.stack([level, target]))
     weight = float(left_x @ left_x)
     if weight <= 1e-12 * n:
         raise DataError("x is explained by its own changes: dynamic OLS has no slope")
     beta = float(left_x @ left_y) / weight
     rest = left_y - beta * left_x
     rho, omega = _long_run(rest)
-    beta, se = beta / size, omega / np.sqrt(weight) / size
+    beta, se = beta / size, omega / float(np.sqrt(weight)) / size
     return DynamicFit(
         beta=float(beta),
         se=float(se),
@@ -152,6 +157,17 @@ def dynamic_ols(y: ArrayLike, x: ArrayLike, lags: int = 2) -> DynamicFit:
         n=n,
         lags=lags,
     )
+
+
+def _demand_two_assets(dy: Floats, dx: Floats) -> None:
+    """Raise DataError where one centred leg is a line of the other: no test, no interval."""
+    rest = dy - dx * float(dx @ dy / (dx @ dx))
+    unexplained = float(rest @ rest / (dy @ dy))
+    if unexplained <= SAME_ASSET:
+        raise DataError(
+            f"y is a line of x: 1 − R² is {unexplained:.1e}, and {SAME_ASSET:.1e} or less is the "
+            "same asset; choose another pair"
+        )
 
 
 def _left(others: Floats, values: Floats) -> Floats:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from core.errors import DataError, NotEnoughData
 from core.stats.arrays import Floats, demand_movement, demand_pair
+from core.stats.hedge import SAME_ASSET
 
 MIN_BURN_IN = 200
 Q_ALPHA = Q_BETA = 1e-9
@@ -22,7 +23,11 @@ MIN_HALF_LIFE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class KalmanState:
-    """Where the filter stands: the state after the last update, and what stays fixed."""
+    """Where the filter stands: the state after the last update, and what stays fixed.
+
+    ``alpha`` belongs to x − x_mean. ``noise`` is R; ``q_alpha`` and ``q_beta`` are a bar's, of
+    ``bar_s`` seconds.
+    """
 
     alpha: float
     beta: float
@@ -33,6 +38,7 @@ class KalmanState:
     noise: float
     q_alpha: float
     q_beta: float
+    bar_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +75,14 @@ def kalman(
     """Filter α and β with observation [1, x − x̄₀]; the burn-in's OLS is where it starts.
 
     State noise diag(q_alpha, q_beta) · bar_s / 60, observation noise the burn-in's residual
-    variance, P₀ its covariance, x̄₀ its mean, frozen. Raises DataError for a burn-in below 200
-    bars or a flat one, NotEnoughData where no bar follows it. Chan (2013).
+    variance (n − 2), P₀ its covariance, x̄₀ its mean, frozen. Raises DataError for a burn-in
+    below 200 bars, one in which a leg is constant or both are one asset, NotEnoughData where no
+    bar follows it. Chan (2013).
     """
     if burn_in < MIN_BURN_IN:
         raise DataError(f"a burn-in of {burn_in} bars; give at least {MIN_BURN_IN}")
+    if not bar_s > 0:
+        raise DataError(f"bars of {bar_s} s; give the timeframe's seconds")
     first, second = demand_pair(y, x, 1)
     if len(first) <= burn_in:
         raise NotEnoughData(
@@ -83,18 +92,25 @@ def kalman(
     state = _start(first[:burn_in], second[:burn_in], bar_s, q_alpha, q_beta)
     after = continue_kalman(state, first[burn_in:], second[burn_in:], bar_s=bar_s)
     unknown = np.full(burn_in, np.nan)
-    named = {
-        name: np.concatenate([unknown, getattr(after, name)])
-        for name in ("alpha", "beta", "se_beta", "spread", "zscore")
-    }
-    return replace(after, burn_in=burn_in, **named)
+    return replace(
+        after,
+        burn_in=burn_in,
+        alpha=np.concatenate([unknown, after.alpha]),
+        beta=np.concatenate([unknown, after.beta]),
+        se_beta=np.concatenate([unknown, after.se_beta]),
+        spread=np.concatenate([unknown, after.spread]),
+        zscore=np.concatenate([unknown, after.zscore]),
+    )
 
 
 def continue_kalman(state: KalmanState, y: ArrayLike, x: ArrayLike, *, bar_s: float) -> KalmanFit:
     """Go on from a state over newer bars: bit for bit what one long run gives.
 
-    ``bar_s`` is what the state was made with.
+    ``bar_s`` is what the state was made with, DataError otherwise. ``sd_z``, the innovations'
+    half-life and the warning are those of the newer bars alone, None below 30 of them.
     """
+    if bar_s != state.bar_s:
+        raise DataError(f"bars of {bar_s} s for a filter of {state.bar_s} s bars; run it anew")
     first, second = demand_pair(y, x, 0)
     rows, last = _recursion(state, first.tolist(), (second - state.x_mean).tolist())
     table = np.array(rows, dtype=np.float64).reshape(len(first), 5)
@@ -118,20 +134,32 @@ def continue_kalman(state: KalmanState, y: ArrayLike, x: ArrayLike, *, bar_s: fl
 
 def _start(y: Floats, x: Floats, bar_s: float, q_alpha: float, q_beta: float) -> KalmanState:
     demand_movement(x, "x within the burn-in")
+    demand_movement(y, "y within the burn-in")
     n = len(y)
     x_mean, y_mean = float(x.mean()), float(y.mean())
     dx, dy = x - x_mean, y - y_mean
     weight = float(dx @ dx)
     beta = float(dx @ dy) / weight
     rest = dy - beta * dx
-    noise = float(rest @ rest) / (n - 2)
-    if noise <= 1e-24:
+    unexplained = float(rest @ rest) / float(dy @ dy)
+    if unexplained <= SAME_ASSET:
         raise DataError(
-            "y is a line of x within the burn-in: the Kalman filter has no noise to work with"
+            f"y is a line of x within the burn-in: 1 − R² is {unexplained:.1e}, and "
+            f"{SAME_ASSET:.1e} or less is the same asset; choose another pair"
         )
+    noise = float(rest @ rest) / (n - 2)
     share = bar_s / 60
     return KalmanState(
-        y_mean, beta, noise / n, 0.0, noise / weight, x_mean, noise, q_alpha * share, q_beta * share
+        alpha=y_mean,
+        beta=beta,
+        p_aa=noise / n,
+        p_ab=0.0,
+        p_bb=noise / weight,
+        x_mean=x_mean,
+        noise=noise,
+        q_alpha=q_alpha * share,
+        q_beta=q_beta * share,
+        bar_s=bar_s,
     )
 
 
@@ -141,7 +169,7 @@ def _recursion(
     """Run the filter; plain floats take 0.6 µs a bar, arrays of two would take 20."""
     a, b, paa, pab, pbb = state.alpha, state.beta, state.p_aa, state.p_ab, state.p_bb
     q_a, q_b, noise = state.q_alpha, state.q_beta, state.noise
-    rows = []
+    rows: list[tuple[float, float, float, float, float]] = []
     keep = rows.append
     for y, x in zip(ys, xs, strict=True):
         paa += q_a
@@ -172,8 +200,6 @@ def _health(spread: Floats, zscore: Floats) -> tuple[float | None, float | None,
     if not SD_LIMITS[0] <= sd_z <= SD_LIMITS[1]:
         said.append(f"sd(z) is {sd_z:.2f}, outside {SD_LIMITS[0]} to {SD_LIMITS[1]}")
     if phi <= 0 or (life is not None and life < MIN_HALF_LIFE):
-        shown = "none" if life is None else f"{life:.1f} bars"
-        said.append(
-            f"the innovations' half-life is {shown}, under 5: the filter absorbs the signal"
-        )
+        shown = "under one bar" if life is None else f"{life:.1f} bars, under 5"
+        said.append(f"the innovations' half-life is {shown}: the filter absorbs the signal")
     return sd_z, life, "; ".join(said) or None

@@ -65,11 +65,11 @@ def prices_chart(
     at or after ``forming_from_ms`` is still forming and is drawn faint.
     """
     panels = _panels(frames, tick_sizes or {})
-    spec: Spec = {"data": [], "layout": _layout(timeframe_s)}
+    spec: Spec = {"data": [], "layout": base_layout(timeframe_s)}
     for number, panel in enumerate(panels):
         _add_panel(spec, panel, number, timeframe_s, forming_from_ms)
     layout = spec["layout"]
-    layout["xaxis"]["anchor"] = _axis("y", 2 * max(len(panels), 1) - 1)
+    layout["xaxis"]["anchor"] = axis_name("y", 2 * max(len(panels), 1) - 1)
     layout["meta"]["panels"] = len(panels)
     return spec
 
@@ -85,12 +85,13 @@ def _panels(frames: Mapping[str, pl.DataFrame], tick_sizes: Mapping[str, float])
     return found
 
 
-def _axis(letter: str, index: int) -> str:
+def axis_name(letter: str, index: int) -> str:
     """Return Plotly's name of an axis counted from 0: y, y2, y3, …"""
     return letter if index == 0 else f"{letter}{index + 1}"
 
 
-def _layout(timeframe_s: int) -> Spec:
+def base_layout(timeframe_s: int) -> Spec:
+    """Return the layout that all linked figures share: margins, gestures and the time axis."""
     return {
         "uirevision": "constant",
         "paper_bgcolor": "$background",
@@ -136,7 +137,7 @@ def _add_panel(
     x = epoch_ms(bars["ts"])
     last_close = float(bars["close"][-1]) if bars.height else None
     decimals = price_decimals(panel.tick_size, last_close)
-    price, volume = _axis("y", 2 * number), _axis("y", 2 * number + 1)
+    price, volume = axis_name("y", 2 * number), axis_name("y", 2 * number + 1)
     closed = bars.height
     if forming_from_ms is not None:
         closed = int(np.searchsorted(x, forming_from_ms, side="left"))

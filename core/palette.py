@@ -24,6 +24,9 @@ PALETTE: dict[str, dict[str, str]] = {
         "sell": "#e39c8b",
         "threshold": "#5a6673",
         "stale": "#9aa5b1",
+        "in_sample": "#b3321c",
+        "corr": "#2b6470",
+        "band": "#8a6ad6",
     },
     "dark": {
         "background": "#0d1219",
@@ -42,6 +45,9 @@ PALETTE: dict[str, dict[str, str]] = {
         "sell": "#a34a3b",
         "threshold": "#98a5b3",
         "stale": "#5c6976",
+        "in_sample": "#ff8a73",
+        "corr": "#8fc3cf",
+        "band": "#9a80e8",
     },
 }
 

@@ -48,12 +48,32 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
+def mixed(top: str, ground: str, opacity: float) -> str:
+    """The colour that a translucent one makes on its ground."""
+    pairs = [(int(top[i : i + 2], 16), int(ground[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(opacity * a + (1 - opacity) * b):02x}" for a, b in pairs)
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "ink", ["ink", "muted", "leg_x", "leg_y", "spread", "up", "down", "threshold"]
+    "ink",
+    ["ink", "muted", "leg_x", "leg_y", "spread", "corr", "in_sample", "up", "down", "threshold"],
 )
 def test_every_ink_reads_on_its_background(theme: str, ink: str) -> None:
     assert contrast(PALETTE[theme][ink], PALETTE[theme]["background"]) >= 4.5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_lines_read_on_the_band_behind_them(theme: str) -> None:
+    colours = PALETTE[theme]
+    ground = mixed(colours["band"], colours["background"], 0.2)
+    assert contrast(colours["spread"], ground) >= 3.0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_two_tokens_for_lines_are_one_colour(theme: str) -> None:
+    lines = [PALETTE[theme][name] for name in ("leg_x", "leg_y", "spread", "corr", "ink", "stale")]
+    assert len(set(lines)) == len(lines)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

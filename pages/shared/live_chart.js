@@ -107,49 +107,183 @@ function number(value, decimals) {
   }
   return grouped.get(decimals).format(value)
 }
+// A sign where it is told, none where the digits shown are all zero.
+function worded(value, { decimals = 2, signed = false, unit = "" }) {
+  if (!Number.isFinite(value)) return "–"
+  const isZero = Number(value.toFixed(decimals)) === 0
+  const sign = isZero ? "" : value < 0 ? "−" : signed ? "+" : ""
+  return sign + number(Math.abs(value), decimals) + unit
+}
 const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 2 })
 
-// ---- candles and bars on a canvas ------------------------------------------------------------
+// ---- traces on a canvas -----------------------------------------------------------------------
 // Plotly gives every candle and every bar a node of its own: 150 ms a refresh for 1,800 bars, and
-// no smooth panning. It keeps the axes, the grid, the gestures and all other traces; candles and
-// bars are drawn by hand in the same coordinates, in 2 ms, at every step of a gesture.
+// no smooth panning. It keeps the axes, the grid, the gestures and all other traces; candles,
+// bars, lines and bands are drawn by hand in the same coordinates, in 2 ms, at every step of a
+// gesture.
 
-const DRAWN = new Set(["candlestick", "bar"])
-
-function lowered(traces, layout) {
-  return traces.map((trace) => DRAWN.has(trace.type)
-    ? { type: "scatter", mode: "markers", opacity: 0, xaxis: trace.xaxis, yaxis: trace.yaxis,
-      name: trace.name, x: [layout.xaxis.range[0]], y: [trace.y?.[0] ?? trace.low[0] ?? 0],
-      hoverinfo: "skip" }
-    : { ...trace, hoverinfo: "skip" })
+const PAINTERS = {
+  candlestick: (pen, trace, place) => paintCandles(pen, trace, place),
+  bar: (pen, trace, place, stacks) => paintBars(pen, trace, place, stacks[trace.yaxis] ??= new Map()),
+  band: (pen, trace, place) => paintBand(pen, trace, place),
+  line: (pen, trace, place) => paintLine(pen, trace, place),
 }
 
-function paintTraces(canvas, full, traces, view, bar) {
+// For Plotly one unseen point an axis is enough: it keeps the axis in the figure.
+function lowered(traces, layout) {
+  const held = new Set()
+  return traces.flatMap((trace) => {
+    if (!(trace.type in PAINTERS)) return [{ ...trace, hoverinfo: "skip" }]
+    if (held.has(trace.yaxis)) return []
+    held.add(trace.yaxis)
+    const { range } = layout[`yaxis${trace.yaxis.slice(1)}`]
+    return [{ type: "scatter", mode: "markers", opacity: 0, xaxis: trace.xaxis, yaxis: trace.yaxis,
+      name: trace.name, x: [layout.xaxis.range[0]], y: [range?.[0] ?? 0], hoverinfo: "skip" }]
+  })
+}
+
+function paintTraces(canvas, full, traces, view, meta, inks) {
   const ratio = window.devicePixelRatio || 1
   if (canvas.width !== Math.round(full.width * ratio)) canvas.width = Math.round(full.width * ratio)
   if (canvas.height !== Math.round(full.height * ratio)) canvas.height = Math.round(full.height * ratio)
   const pen = canvas.getContext("2d")
   pen.setTransform(ratio, 0, 0, ratio, 0, 0)
   pen.clearRect(0, 0, full.width, full.height)
-  const stacks = {}
-  for (const trace of traces) {
-    if (!DRAWN.has(trace.type)) continue
-    const axis = full[`yaxis${trace.yaxis.slice(1)}`]
-    const left = full.margin.l, width = full.xaxis._length
-    const [low, high] = axis.range
-    const place = { bar,
-      px: (ms) => left + (ms - view.from) / (view.to - view.from) * width,
-      py: (value) => axis._offset + (1 - (value - low) / (high - low)) * axis._length,
-      from: Math.max(0, firstAtLeast(trace.x, view.from - bar)), to: firstAtLeast(trace.x, view.to) }
+  const bar = meta.timeframe_ms, left = full.margin.l, width = full.xaxis._length
+  const inPanel = (id, paint) => {
+    const axis = full[`yaxis${id.slice(1)}`]
     pen.save()
     pen.beginPath()
     pen.rect(left, axis._offset, width, axis._length)
     pen.clip()
-    pen.globalAlpha = trace.opacity ?? 1
-    if (trace.type === "bar") paintBars(pen, trace, place, stacks[trace.yaxis] ??= new Map())
-    else paintCandles(pen, trace, place)
+    paint(axis)
     pen.restore()
   }
+  for (const id of meta.hatched ?? []) {
+    inPanel(id, (axis) => paintHatch(pen, left, axis._offset, width, axis._length, inks))
+  }
+  const stacks = {}
+  for (const trace of traces) {
+    const painter = PAINTERS[trace.type]
+    if (!painter) continue
+    inPanel(trace.yaxis, (axis) => {
+      const [low, high] = axis.range
+      pen.globalAlpha = trace.opacity ?? 1
+      painter(pen, trace, { bar, forming: meta.forming_from_ms ?? Infinity, ground: inks.background,
+        px: (ms) => left + (ms - view.from) / (view.to - view.from) * width,
+        py: (value) => axis._offset + (1 - (value - low) / (high - low)) * axis._length,
+        top: axis._offset, foot: axis._offset + axis._length,
+        from: Math.max(0, firstAtLeast(trace.x, view.from - bar)),
+        to: firstAtLeast(trace.x, view.to) }, stacks)
+    })
+  }
+}
+
+// In-sample: so light that lines read well, and stripes, so that it does not hang on colour.
+function paintHatch(pen, left, top, width, height, inks) {
+  const stripes = new Path2D()
+  for (let x = left - height; x < left + width; x += 9) {
+    stripes.moveTo(x, top + height)
+    stripes.lineTo(x + height, top)
+  }
+  pen.globalAlpha = inks.name === "dark" ? 0.3 : 0.2
+  pen.lineWidth = 1
+  pen.strokeStyle = inks.in_sample
+  pen.stroke(stripes)
+}
+
+const DASHES = { solid: [], dash: [5, 4], dot: [1.5, 3] }
+
+// The points to draw, and one more on either side, so that lines run out of the panel. Points
+// stand in the middle of their bar, where the crosshair stands.
+function reach({ x, y, connect }, { from, to }) {
+  let first = Math.max(0, from - 1), last = Math.min(x.length, to + 1)
+  if (connect) {
+    while (first > 0 && y[first] !== y[first]) first--
+    while (last < x.length && y[last - 1] !== y[last - 1]) last++
+  }
+  return { first, last }
+}
+
+function paintLine(pen, trace, place) {
+  const { x, y, line, connect } = trace
+  const { first, last } = reach(trace, place)
+  const path = new Path2D()
+  let drawing = false
+  for (let i = first; i < last; i++) {
+    if (y[i] !== y[i]) { drawing &&= Boolean(connect); continue }
+    const px = place.px(x[i] + place.bar / 2), py = place.py(y[i])
+    if (!drawing) path.moveTo(px - 0.01, py)   // a point between two gaps is a dot
+    path.lineTo(px, py)
+    drawing = true
+  }
+  pen.strokeStyle = line.color
+  pen.lineWidth = line.width ?? 1.5
+  pen.lineJoin = "round"
+  pen.lineCap = line.dash ? "butt" : "round"
+  pen.setLineDash(DASHES[line.dash ?? "solid"] ?? [])
+  pen.stroke(path)
+  pen.setLineDash([])
+  if (trace.meta?.beyond) paintPeaks(pen, trace, place, first, last)
+  if (trace.hollow) paintProvisional(pen, trace, place, last)
+}
+
+// A small triangle at the peak of every run beyond the threshold, pointing away from zero; of
+// peaks on one side that would touch, the highest has it.
+const APART_PX = 10
+function paintPeaks(pen, trace, place, first, last) {
+  const { x, y, line, meta } = trace
+  const peaks = { "1": [], "-1": [] }
+  for (let i = first; i < last; i++) {
+    const size = Math.abs(y[i])
+    if (!(size >= meta.beyond)) continue
+    const px = place.px(x[i] + place.bar / 2), side = peaks[Math.sign(y[i])], before = side.at(-1)
+    const isSame = before && (before.until === i - 1 || px - before.px < APART_PX)
+    if (!isSame) side.push({ px, size, value: y[i], until: i })
+    else Object.assign(before, { until: i }, size > before.size ? { px, size, value: y[i] } : {})
+  }
+  const marks = new Path2D()
+  for (const { px, value } of [...peaks["1"], ...peaks["-1"]]) {
+    const way = value > 0 ? -1 : 1
+    const py = Math.min(Math.max(place.py(value) + 4 * way, place.top + 6), place.foot - 6)
+    marks.moveTo(px - 3.5, py)
+    marks.lineTo(px + 3.5, py)
+    marks.lineTo(px, py + 6 * way)
+    marks.closePath()
+  }
+  pen.fillStyle = line.color
+  pen.fill(marks)
+}
+
+function paintProvisional(pen, { x, y, line }, place, last) {
+  for (let i = last - 1; i >= 0 && x[i] >= place.forming; i--) {
+    if (y[i] !== y[i]) continue
+    pen.beginPath()
+    pen.arc(place.px(x[i] + place.bar / 2), place.py(y[i]), 3, 0, 2 * Math.PI)
+    pen.fillStyle = place.ground
+    pen.fill()
+    pen.lineWidth = 1.5
+    pen.stroke()
+  }
+}
+
+function paintBand(pen, trace, place) {
+  const { x, low, high } = trace
+  const { first, last } = reach({ x, y: low }, place)
+  const area = new Path2D()
+  for (let i = first; i < last;) {
+    if (low[i] !== low[i] || high[i] !== high[i]) { i++; continue }
+    const begin = i
+    for (; i < last && low[i] === low[i] && high[i] === high[i]; i++) {
+      const px = place.px(x[i] + place.bar / 2)
+      if (i === begin) area.moveTo(px, place.py(high[i]))
+      else area.lineTo(px, place.py(high[i]))
+    }
+    for (let k = i - 1; k >= begin; k--) area.lineTo(place.px(x[k] + place.bar / 2), place.py(low[k]))
+    area.closePath()
+  }
+  pen.fillStyle = trace.fillcolor
+  pen.fill(area)
 }
 
 // Edges on whole pixels where there is room for it: sharp candles, even gaps.
@@ -429,11 +563,12 @@ class Chart {
   // -- drawing --
 
   height() {
-    const panels = this.figure.layout.meta.panels || 1
+    const { panels = 1, panel_px: least = [270, 240] } = this.figure.layout.meta
     const narrow = window.innerWidth < 640
     const top = this.root.getBoundingClientRect().top + window.scrollY
+    const leastPx = least[narrow ? 1 : 0]
     const room = narrow ? window.innerHeight * 0.62 : window.innerHeight - top - 96
-    return Math.round(Math.max(narrow ? 360 : 380, room, panels * (narrow ? 240 : 270)))
+    return Math.round(Math.max(narrow ? 360 : 380, room, panels * leastPx))
   }
 
   scales(layout) {
@@ -459,7 +594,9 @@ class Chart {
       }
     }
     const inner = layout.height - layout.margin.t - layout.margin.b
-    for (const [axis, { low, high, bars }] of Object.entries(ends)) {
+    const { axes = {} } = layout.meta
+    for (const [axis, end] of Object.entries(ends)) {
+      const { low, high, bars } = axes[axis] ? asked(end, axes[axis]) : end
       if (low > high) continue
       const room = high - low || Math.abs(high) * 1e-4 || 1
       const name = `yaxis${axis.slice(1)}`
@@ -491,6 +628,7 @@ class Chart {
       tickmode: "array", tickvals: values, ticktext: texts, showspikes: false }
     Object.assign(layout, { width: this.width, height, hovermode: false })
     this.scales(layout)
+    parted(layout)
     this.root.style.height = `${height}px`
     this.inked = this.figure.traces.map((trace) => painted(trace, theme.inks))
     const data = lowered(this.inked, layout)
@@ -507,7 +645,8 @@ class Chart {
 
   paint() {
     const full = this.plot._fullLayout
-    paintTraces(this.canvas, full, this.inked, this.view, this.figure.layout.meta.timeframe_ms)
+    paintTraces(this.canvas, full, this.inked, this.view, this.figure.layout.meta,
+      { ...this.theme.inks, name: this.theme.name })
   }
 
   // A gesture in progress: the axes are Plotly's, what is drawn by hand follows them.
@@ -550,7 +689,9 @@ class Chart {
     Object.assign(root.dataset, { renders: this.renders, from: Math.round(view.from),
       to: Math.round(view.to), follow: view.follow, preset: view.preset, first, last,
       timeframe: this.figure.layout.meta.timeframe_ms / 1000, theme: this.theme.name,
-      bars: this.figure.traces.reduce((n, t) => n + (t.low ? t.x.length : 0), 0) })
+      bars: this.figure.traces.reduce((n, t) => n + (t.close ? t.x.length : 0), 0),
+      points: this.figure.traces.reduce((n, t) => Math.max(n, t.x.length), 0) })
+    root.classList.toggle("pd-stacked", Boolean(this.figure.layout.meta.axes))
   }
 
   // -- crosshair and readout --
@@ -595,7 +736,8 @@ class Chart {
     if (!axis) return
     const value = axis.p2l(this.pointer.y - axis._offset)
     const trace = this.figure.traces.find((one) => one.yaxis === axis._id)
-    label.textContent = trace?.meta?.volume ? compact.format(value)
+    const facts = this.figure.layout.meta.axes?.[axis._id]
+    label.textContent = facts ? worded(value, facts) : trace?.meta?.volume ? compact.format(value)
       : number(value, trace?.meta?.decimals ?? 2)
     place(line, { left: l, top: this.pointer.y, width: full.xaxis._length })
     place(label, { left: l + full.xaxis._length, top: this.pointer.y })
@@ -611,12 +753,13 @@ class Chart {
         if (best === null || off < Math.abs(best + bar / 2 - at)) best = value
       }
     }
-    return best !== null && Math.abs(best - at) <= 3 * bar ? best : null
+    const within = this.figure.layout.meta.snap_ms ?? 3 * bar
+    return best !== null && Math.abs(best - at) <= within ? best : null
   }
 
   readouts(full, at) {
     const holder = this.root.querySelector(".pd-readouts")
-    const rows = readoutRows(this.figure.traces, at)
+    const rows = readoutRows(this.figure, at)
     while (holder.children.length > rows.length) holder.lastChild.remove()
     rows.forEach((row, i) => {
       const line = holder.children[i] ?? holder.appendChild(document.createElement("div"))
@@ -624,13 +767,14 @@ class Chart {
       line.style.top = `${axis._offset + 2}px`
       line.style.left = `${full.margin.l + 4}px`
       line.style.maxWidth = `${full.xaxis._length - 8}px`
-      const html = `<b class="pd-leg${i}">${row.label}</b>${row.html}`
+      const html = row.title ?? `<b class="pd-leg${i}">${row.label}</b>${row.html}`
       if (line.innerHTML !== html) line.innerHTML = html
     })
   }
 }
 
-function readoutRows(traces, at) {
+function readoutRows({ traces, layout }, at) {
+  if (layout.meta.axes) return panelRows(traces, layout.meta, at)
   const rows = []
   for (const trace of traces) {
     if (trace.meta?.volume) {
@@ -655,6 +799,47 @@ function readoutRows(traces, at) {
     else found.html += row.html
   }
   return rows
+}
+
+// A panel of lines: its title, then the values under the crosshair in the colours of their lines.
+function panelRows(traces, meta, at) {
+  return Object.entries(meta.axes).map(([axis, facts], number) => {
+    const lines = traces.filter((trace) => trace.yaxis === axis && !trace.meta?.silent)
+    const first = lines[0] ? pick(lines[0].x, at) : -1
+    const isForming = first >= 0 && lines[0].x[first] >= (meta.forming_from_ms ?? Infinity)
+    const inSample = meta.hatched?.includes(axis)
+      ? `<i class="pd-in-sample" title="Fitted on the whole range shown: it knows its future">in-sample</i>`
+      : ""
+    const note = facts.note ? `<i class="pd-wide">${escaped(facts.note)}</i>` : ""
+    const mark = facts.mark ? `<i>${escaped(facts.mark)}</i>` : ""
+    // What the panel is about first, then what lies around it.
+    const order = [...lines.filter((t) => t.hollow), ...lines.filter((t) => !t.hollow)]
+    const values = order.map((trace) => panelValue(trace, facts, pick(trace.x, at)))
+    const forming = !number && isForming
+      ? `<i title="This bar is still forming: its values are provisional">forming</i>` : ""
+    return { axis, title: `<b>${escaped(facts.title)}</b>${note}${mark}${inSample}${values.join("")}${forming}` }
+  })
+}
+
+function panelValue(trace, facts, i) {
+  const { type, y, low, high, line, meta } = trace
+  const tag = meta?.base ? "b" : "em"
+  const label = meta?.label ? `<${tag}>${escaped(meta.label)}</${tag}> ` : ""
+  if (type === "band") {
+    const half = i < 0 ? NaN : (high[i] - low[i]) / 2
+    const text = worded(half, { ...facts, signed: false, unit: "" })
+    return `<span class="pd-wide">${label}${text}</span>`
+  }
+  const value = i < 0 ? NaN : y[i]
+  let text = worded(value, trace.hollow ? facts : { ...facts, unit: "" })
+  if (meta.base && Number.isFinite(value)) {
+    text += ` <em class="pd-price">${number(meta.base * (1 + value / 100), meta.base_decimals)}</em>`
+  }
+  if (Math.abs(value) >= meta.beyond) {
+    text += ` ${value > 0 ? "▲" : "▼"} ${escaped(meta.beyond_word ?? "")}`
+  }
+  const kind = trace.hollow ? "" : "pd-wide"
+  return `<span class="${kind}" style="color: var(--pd-${line.color.slice(1)})">${label}${text}</span>`
 }
 
 const emptyRow = (trace) => ({ axis: trace.yaxis, label: escaped(trace.meta?.label ?? ""), html: "" })
@@ -690,6 +875,35 @@ function firstAtLeast(x, value) {
     else high = middle
   }
   return low
+}
+
+// What a panel of lines says of its range: fixed, or with values that must stay in sight, or so
+// much of it at least. Without a value in view it still has one.
+function asked(end, { range, include = [], min_span: least = 0 }) {
+  if (range) return { low: range[0], high: range[1] }
+  let low = Math.min(end.low, ...include), high = Math.max(end.high, ...include)
+  if (low > high) return { low: -1, high: 1 }
+  const missing = least - (high - low)
+  if (missing > 0) { low -= missing / 2; high += missing / 2 }
+  return { low, high }
+}
+
+// Labels at the right edge of one panel that would cover each other move apart.
+const LABEL_PX = 19
+function parted(layout) {
+  const inner = layout.height - layout.margin.t - layout.margin.b
+  const panels = {}
+  for (const note of layout.annotations) if (note.name === "last") (panels[note.yref] ??= []).push(note)
+  for (const [axis, notes] of Object.entries(panels)) {
+    const { range, domain } = layout[`yaxis${axis.slice(1)}`]
+    if (notes.length < 2 || !range) continue
+    const scale = inner * (domain[1] - domain[0]) / (range[1] - range[0])
+    const [upper, lower] = notes.sort((a, b) => b.y - a.y)
+    const missing = LABEL_PX - (upper.y - lower.y) * scale
+    if (missing <= 0) continue
+    upper.yshift = missing / 2
+    lower.yshift = -missing / 2
+  }
 }
 
 function dressed() {

@@ -44,17 +44,18 @@ class _Writer:
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.size = 0
-        self.seen: dict[int, tuple[list[Any], Any]] = {}
+        self.seen: dict[tuple[int, int], tuple[list[Any], Any]] = {}
 
-    def column(self, values: Any) -> list[Any]:
-        if found := self.seen.get(id(values)):
+    def column(self, values: Any, first: int = 0) -> list[Any]:
+        if found := self.seen.get((id(values), first)):
             return found[0]
-        raw = np.ascontiguousarray(values).tobytes()
-        place = [_DTYPES[str(values.dtype)], self.size, len(values)]
+        raw = np.ascontiguousarray(values[first:]).tobytes()
+        place = [_DTYPES[str(values.dtype)], self.size, len(values) - first]
         padded = raw + b"\0" * (-len(raw) % 8)
         self.parts.append(padded)
         self.size += len(padded)
-        self.seen[id(values)] = (place, values)
+        # The array is held on to: its id must not pass on to another one meanwhile.
+        self.seen[id(values), first] = (place, values)
         return place
 
     def message(self, header: Spec) -> bytes:
@@ -106,13 +107,10 @@ def _trace_patch(before: Spec, after: Spec, writer: _Writer) -> Spec | None:
         was, now = before[name][dropped : dropped + shared], after[name][:shared]
         same &= (was == now) | ((was != was) & (now != now))
     kept = shared if same.all() else int(same.argmin())
-    tails: dict[int, Any] = {}
-    for name in columns:
-        tails.setdefault(id(after[name]), after[name][kept:])
     return {
         "drop": dropped,
         "keep": kept,
-        "columns": {name: writer.column(tails[id(after[name])]) for name in columns},
+        "columns": {name: writer.column(after[name], kept) for name in columns},
     }
 
 

@@ -6,12 +6,14 @@ import json
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.charts import epoch_ms, prices_chart
 from pages.shared.wire import Blocks, envelope, full_message, patch_message
 from tests.test_charts import bars_frame
+from tests.test_pair_chart import figure, pair_rows
 
 TYPES = {"f8": np.float64, "f4": np.float32}
 
@@ -106,3 +108,41 @@ def test_a_column_used_twice_is_written_once() -> None:
     buys, sells = (one["columns"] for one in head["traces"][2:])
     assert buys["x"] == sells["x"]
     assert np.array_equal(column(body, buys["x"]), spec_of(0, 30)["data"][2]["x"])
+
+
+def pair_of(first: int, last: int) -> dict[str, Any]:
+    return figure(pair_rows(last)[first:], forming_at=last - 1)
+
+
+@given(st.integers(0, 20), st.integers(80, 90), st.integers(0, 20), st.integers(80, 120))
+def test_lines_with_gaps_are_patched_like_candles(a: int, b: int, c: int, d: int) -> None:
+    old, new = pair_of(a, b), pair_of(c, d)
+    message = patch_message(old, new, "base")
+    assert message is not None
+    for trace, found in zip(new["data"], rebuilt(old, message), strict=True):
+        for name, values in found.items():
+            assert np.array_equal(values, trace[name], equal_nan=True)
+
+
+def test_gaps_do_not_make_a_second_more_costly() -> None:
+    """NaN is not equal to itself, but no reason to send it again."""
+    old, new = pair_of(0, 2000), pair_of(0, 2001)
+    patch = patch_message(old, new, "base")
+    assert patch is not None
+    changes = opened(patch)[0]["changes"]
+    assert all(change["keep"] == 2000 for change in changes)
+    assert len(patch) < 0.05 * len(full_message(new, "base"))
+
+
+def test_a_shared_time_column_is_written_once_in_a_patch() -> None:
+    patch = patch_message(pair_of(0, 200), pair_of(0, 201), "base")
+    assert patch is not None
+    places = [change["columns"]["x"] for change in opened(patch)[0]["changes"]]
+    assert all(place == places[0] for place in places)
+
+
+def test_headers_are_json_that_a_browser_reads() -> None:
+    """Python writes NaN and Infinity, which JSON does not have."""
+    for message in (full_message(pair_of(0, 50), "base"), full_message(pair_of(0, 0), "base")):
+        size = int.from_bytes(message[:4], "little")
+        json.loads(message[4 : 4 + size], parse_constant=pytest.fail)

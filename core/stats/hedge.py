@@ -16,6 +16,8 @@ from core.stats.arrays import Floats, demand_movement, demand_pair
 # 1 − R² at or below this is the same asset twice: nothing to test.
 SAME_ASSET = 1.5e-6
 NORMAL_95 = 1.959963984540054
+# Above this condition of their products, dynamic OLS's regressors are taken apart by an SVD.
+_COLLINEAR = 1e8
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +175,13 @@ def _demand_two_assets(dy: Floats, dx: Floats) -> None:
 def _left(others: Floats, values: Floats) -> Floats:
     """Return what the other regressors, in rows, leave of the values; twice, for the digits."""
     gram = others @ others.T
+    if np.linalg.cond(gram) > _COLLINEAR:
+        # A smooth leg: its changes are nearly one another, and products square that.
+        _, sizes, basis = np.linalg.svd(others, full_matrices=False)
+        others = basis[sizes > 1e-12 * sizes[0]]
+        gram = np.eye(len(others))
     for _ in range(2):
-        weights = np.linalg.lstsq(gram, others @ values.T, rcond=1e-12)[0]
+        weights = np.linalg.lstsq(gram, others @ values.T, rcond=None)[0]
         values = values - weights.T @ others
     return values
 

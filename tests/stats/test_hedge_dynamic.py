@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from series import Floats, cointegrated, independent
+from series import Floats, cointegrated, independent, reverting
 
 from core.errors import DataError, NotEnoughData
 from core.stats.hedge import DynamicFit, dynamic_ols, ols
@@ -42,6 +42,16 @@ def test_every_part_is_that_of_a_direct_regression(seed: int, lags: int, n: int)
     assert fit.low == pytest.approx(golden.low, abs=1e-4 * golden.se)
     assert fit.high == pytest.approx(golden.high, abs=1e-4 * golden.se)
     assert fit.is_in_sample
+
+
+def test_a_smooth_leg_whose_changes_are_nearly_one_another_keeps_its_digits() -> None:
+    """Their products have a condition of 1e17 here; statsmodels' own SVD is good to 2e-8."""
+    rows = np.arange(1_440.0)
+    x = np.exp(-(((rows - 700) / 200) ** 2))
+    y = 0.9 * x + reverting(np.random.default_rng(0), 1_440, 20.0, 0.0075)
+    fit, golden = dynamic_ols(y, x), direct(y, x, 2)
+    assert fit.beta == pytest.approx(golden.beta, rel=1e-6)
+    assert fit.se == pytest.approx(golden.se, rel=1e-6)
 
 
 def test_rho_is_capped_below_one() -> None:

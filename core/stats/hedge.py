@@ -127,22 +127,16 @@ def dynamic_ols(y: ArrayLike, x: ArrayLike, lags: int = 2) -> DynamicFit:
     """
     if lags < 0:
         raise DataError(f"{lags} leads and lags were asked for; give 0 or more")
-    count = 2 * lags + 1
-    first, second = demand_pair(y, x, 3 * count + 2 * lags + 2)
-    steps = np.diff(second)
+    first, second = demand_pair(y, x, 8 * lags + 5)
     n = len(first) - 2 * lags - 1
-    target = first[lags + 1 : lags + 1 + n]
-    level = second[lags + 1 : lags + 1 + n]
-    others = np.stack([np.ones(n), *(steps[k : k + n] for k in range(count))])
-    others[1:] -= others[1:].mean(axis=1, keepdims=True)
-    others /= np.sqrt(np.einsum("ij,ij->i", others, others))[:, None].clip(1e-300)
+    target, level = first[lags + 1 : lags + 1 + n], second[lags + 1 : lags + 1 + n]
     demand_movement(level, "x")
     demand_movement(target, "y")
     level, target = level - level.mean(), target - target.mean()
     size = float(np.abs(level).max())
     level /= size
     _demand_two_assets(target, level)
-    left_x, left_y = _left(others, np.stack([level, target]))
+    left_x, left_y = _left(_changes(second, lags), np.stack([level, target]))
     weight = float(left_x @ left_x)
     if weight <= 1e-12 * n:
         raise DataError("x is explained by its own changes: dynamic OLS has no slope")
@@ -150,15 +144,7 @@ def dynamic_ols(y: ArrayLike, x: ArrayLike, lags: int = 2) -> DynamicFit:
     rest = left_y - beta * left_x
     rho, omega = _long_run(rest)
     beta, se = beta / size, omega / float(np.sqrt(weight)) / size
-    return DynamicFit(
-        beta=float(beta),
-        se=float(se),
-        low=float(beta - NORMAL_95 * se),
-        high=float(beta + NORMAL_95 * se),
-        rho=rho,
-        n=n,
-        lags=lags,
-    )
+    return DynamicFit(beta, se, beta - NORMAL_95 * se, beta + NORMAL_95 * se, rho, n, lags)
 
 
 def _demand_two_assets(dy: Floats, dx: Floats) -> None:
@@ -170,6 +156,16 @@ def _demand_two_assets(dy: Floats, dx: Floats) -> None:
             f"y is a line of x: 1 − R² is {unexplained:.1e}, and {SAME_ASSET:.1e} or less is the "
             "same asset; choose another pair"
         )
+
+
+def _changes(x: Floats, lags: int) -> Floats:
+    """Return dynamic OLS's other regressors in rows of unit length: 1, and Δx led and lagged."""
+    steps = np.diff(x)
+    n = len(x) - 2 * lags - 1
+    rows = np.stack([np.ones(n), *(steps[k : k + n] for k in range(2 * lags + 1))])
+    rows[1:] -= rows[1:].mean(axis=1, keepdims=True)
+    rows /= np.sqrt(np.vecdot(rows, rows))[:, None].clip(1e-300)
+    return rows
 
 
 def _left(others: Floats, values: Floats) -> Floats:

@@ -172,7 +172,7 @@ function paintTraces(canvas, full, traces, view, meta, inks) {
       painter(pen, trace, { bar, forming: meta.forming_from_ms ?? Infinity, ground: inks.background,
         px: (ms) => left + (ms - view.from) / (view.to - view.from) * width,
         py: (value) => axis._offset + (1 - (value - low) / (high - low)) * axis._length,
-        top: axis._offset, foot: axis._offset + axis._length,
+        width, top: axis._offset, foot: axis._offset + axis._length,
         from: Math.max(0, firstAtLeast(trace.x, view.from - bar)),
         to: firstAtLeast(trace.x, view.to) }, stacks)
     })
@@ -186,7 +186,7 @@ function paintHatch(pen, left, top, width, height, inks) {
     stripes.moveTo(x, top + height)
     stripes.lineTo(x + height, top)
   }
-  pen.globalAlpha = inks.name === "dark" ? 0.3 : 0.2
+  pen.globalAlpha = inks.name === "dark" ? 0.42 : 0.24
   pen.lineWidth = 1
   pen.strokeStyle = inks.in_sample
   pen.stroke(stripes)
@@ -218,7 +218,9 @@ function paintLine(pen, trace, place) {
     drawing = true
   }
   pen.strokeStyle = line.color
-  pen.lineWidth = line.width ?? 1.5
+  // More points than pixels: a fine line, or peaks run into one another.
+  const isDense = last - first > 0.8 * place.width
+  pen.lineWidth = isDense ? Math.min(1, line.width) : line.width
   pen.lineJoin = "round"
   pen.lineCap = line.dash ? "butt" : "round"
   pen.setLineDash(DASHES[line.dash ?? "solid"] ?? [])
@@ -571,12 +573,14 @@ class Chart {
     return Math.round(Math.max(narrow ? 360 : 380, room, panels * leastPx))
   }
 
-  scales(layout) {
+  scales(layout, narrow) {
     const { from, to } = this.view
     const ends = {}
+    const legs = {}
     const stacks = {}
     for (const trace of this.figure.traces) {
       const { x } = trace
+      if (trace.meta?.base) legs[trace.yaxis] = (legs[trace.yaxis] ?? 0) + 1
       const low = trace.low ?? trace.y, high = trace.high ?? trace.y
       const end = ends[trace.yaxis] ??= { low: Infinity, high: -Infinity, bars: false }
       const heights = trace.type === "bar" ? stacks[trace.yaxis] ??= new Map() : null
@@ -601,8 +605,9 @@ class Chart {
       const room = high - low || Math.abs(high) * 1e-4 || 1
       const name = `yaxis${axis.slice(1)}`
       const [foot, head] = layout[name].domain ?? [0, 1]
-      // The readout stands in the top pixels; prices keep clear of it.
-      const above = Math.min(0.6, 30 / ((head - foot) * inner))
+      // The readout stands in the top pixels, two rows of them for prices on a phone; lines keep
+      // clear of it.
+      const above = Math.min(0.6, (legs[axis] > 1 && narrow ? 54 : 30) / ((head - foot) * inner))
       layout[name] = { ...layout[name], autorange: false,
         range: bars ? [0, high * 1.06 || 1] : [low - 0.05 * room, high + (0.02 + above) * room] }
     }
@@ -627,7 +632,7 @@ class Chart {
     layout.xaxis = { ...layout.xaxis, range: [view.from, view.to], autorange: false,
       tickmode: "array", tickvals: values, ticktext: texts, showspikes: false }
     Object.assign(layout, { width: this.width, height, hovermode: false })
-    this.scales(layout)
+    this.scales(layout, narrow)
     parted(layout)
     this.root.style.height = `${height}px`
     this.inked = this.figure.traces.map((trace) => painted(trace, theme.inks))
@@ -813,13 +818,15 @@ function panelRows(traces, meta, at) {
     const note = facts.note ? `<i class="pd-wide">${escaped(facts.note)}</i>` : ""
     const mark = facts.mark ? `<i>${escaped(facts.mark)}</i>` : ""
     // What the panel is about first, then what lies around it.
-    const order = [...lines.filter((t) => t.hollow), ...lines.filter((t) => !t.hollow)]
+    const order = [...lines].sort((a, b) => rank(a) - rank(b))
     const values = order.map((trace) => panelValue(trace, facts, pick(trace.x, at)))
     const forming = !number && isForming
       ? `<i title="This bar is still forming: its values are provisional">forming</i>` : ""
     return { axis, title: `<b>${escaped(facts.title)}</b>${note}${mark}${inSample}${values.join("")}${forming}` }
   })
 }
+
+const rank = (trace) => trace.hollow ? 0 : trace.type === "band" ? 2 : 1
 
 function panelValue(trace, facts, i) {
   const { type, y, low, high, line, meta } = trace

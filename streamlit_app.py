@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.shared.assets import asset_routes
-from pages.shared.frame import DATA, PRICES, frame
+from pages.shared.frame import DATA, PAIR, PRICES, frame
 
 
 def main() -> None:
@@ -28,7 +29,14 @@ def main() -> None:
             url_path="prices",
             default=True,
             help="Candles and volume, live, with the numbers of the visible range.",
-        )
+        ),
+        st.Page(
+            PAIR,
+            title="Pair",
+            icon=":material/compare_arrows:",
+            url_path="pair",
+            help="Hedge ratio, spread and z-score of two symbols, and whether it comes back.",
+        ),
     ]
     operate = [
         st.Page(
@@ -40,8 +48,8 @@ def main() -> None:
         )
     ]
     page = st.navigation({"Market": market, "Operate": operate}, position="top")
-    if st.session_state.pop("_go", None) == "data":
-        st.switch_page(operate[0])
+    if asked := st.session_state.pop("_go", None):
+        st.switch_page({"data": operate[0], "pair": market[1]}[asked])
     frame()
     page.run()
 
@@ -49,8 +57,13 @@ def main() -> None:
 @asynccontextmanager
 async def warm(_: st.App) -> AsyncIterator[None]:
     """Keep what start-up imported out of every later garbage collection."""
-    import pages.shared.price_view  # noqa: F401 - polars, duckdb and all that a page needs
+    # polars, duckdb, statsmodels and all that a page needs
+    import pages.shared.pair_view
+    import pages.shared.price_view  # noqa: F401
 
+    # A cold server takes the folder pages/ for Streamlit's old mechanism until a first script has
+    # named its pages, and would call a shared link to one of them unknown.
+    PagesManager.uses_pages_directory = False
     gc.collect()
     gc.freeze()
     yield

@@ -30,8 +30,10 @@ TIMEFRAMES = ("1s", "5s", "1min", "15s")
 class Session:
     """One browser tab, as far as the server can tell."""
 
-    def __init__(self, port: int, query: str) -> None:
-        self.port, self.query = port, query
+    def __init__(
+        self, port: int, query: str, page: str = "", mark: bytes = b"prices-chart"
+    ) -> None:
+        self.port, self.query, self.page, self.mark = port, query, page, mark
         self.refreshes: list[float] = []
         self.received = 0
         self.charts = 0
@@ -64,6 +66,7 @@ class Session:
         message = BackMsg()
         message.rerun_script.query_string = self.query
         message.rerun_script.page_script_hash = self.page_hash
+        message.rerun_script.page_name = "" if self.page_hash else self.page
         if fragment:
             message.rerun_script.fragment_id = fragment
             message.rerun_script.is_auto_rerun = True
@@ -85,7 +88,7 @@ class Session:
                 "script_compilation_exception"
             ):
                 raise SystemExit("the page does not compile")
-            elif kind == "delta" and b"prices-chart" in data:
+            elif kind == "delta" and self.mark in data:
                 self.charts += 1
             elif kind == "script_finished":
                 return

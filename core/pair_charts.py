@@ -60,7 +60,8 @@ def pair_chart(
     """Return five linked panels: both prices, spread, z-score, correlation, hedge ratio.
 
     ``series`` holds ``ts`` (UTC, bar start), ``price_y price_x is_stale spread spread_mean
-    spread_sd zscore corr beta se_beta``, ordered by ``ts``, null where undefined. ``rebase`` is
+    spread_sd zscore corr beta se_beta rolling_beta rolling_se_beta``, ordered by ``ts``, null
+    where undefined. ``rebase`` is
     the price of y and of x that counts as 0%. Spreads of log prices are shown in bps, others in
     quote units. A row that starts at or after ``forming_from_ms`` is provisional. Raises
     DataError where a price to rebase on is not above 0.
@@ -178,7 +179,8 @@ def _correlation(rows: Rows, look: Look) -> LinePanel:
     corr = rows.column("corr")
     return LinePanel(
         share=0.15,
-        traces=[line(rows, corr, "$corr")],
+        # A return across a missing bar does not exist: the line goes on over such rows.
+        traces=[line(rows, corr, "$corr") | {"connect": True}],
         facts={
             "title": "ρ",
             "note": f"log returns, {look.window_bars} bars",
@@ -204,8 +206,18 @@ def _beta(rows: Rows, look: Look) -> LinePanel:
             "mark": "held for the range",
             "min_span": (0.1 * abs(last) if known else 0) or 0.1,
         }
-    elif not np.isnan(error).all():
-        traces.insert(0, band(rows, beta, SE_WIDTH * error, "$muted", "±1.96 s.e."))
+    if np.isnan(error).all():
+        # A method without an error of its own is seen against the windows' own slopes.
+        rolling, error = rows.column("rolling_beta"), rows.column("rolling_se_beta")
+        facts["note"] = f"rolling, {look.window_bars} bars"
+        traces.insert(
+            0, line(rows, rolling, "$muted", label="rolling", width=1) | {"hollow": False}
+        )
+        middle = rolling
+    else:
+        middle = beta
+    if not np.isnan(error).all():
+        traces.insert(0, band(rows, middle, SE_WIDTH * error, "$muted", "±1.96 s.e."))
     text = f"{last:,.{decimals}f}".replace("-", "−")
     return LinePanel(
         share=0.15,

@@ -83,9 +83,11 @@ class Provenance:
 
     ``end`` is the end of the last bar used. ``coverage`` is the share of trade ids held, of the
     poorer leg, None where it is not known. ``window_bars`` is None for the whole range.
+    ``possible_bars``: how many bars the time between would hold if both legs traded in each.
     """
 
     bars: int
+    possible_bars: int
     start: datetime | None
     end: datetime | None
     coverage: float | None

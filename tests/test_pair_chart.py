@@ -38,6 +38,8 @@ def pair_rows(count: int, *, stale: tuple[int, ...] = (), window: int = 20) -> p
         "alpha": np.full(count, 1.0),
         "beta": 0.84 + 1e-4 * at,
         "se_beta": np.full(count, 0.01),
+        "rolling_beta": np.where(full, 0.8 + 1e-4 * at, np.nan),
+        "rolling_se_beta": np.where(full, 0.02, np.nan),
     }
     times = [START + timedelta(seconds=i) for i in range(count)]
     return pl.DataFrame(
@@ -161,17 +163,32 @@ def test_a_trailing_hedge_ratio_has_its_band_of_errors() -> None:
     assert "mark" not in spec["layout"]["meta"]["axes"][BETA]
 
 
-def test_a_held_hedge_ratio_is_a_line_that_says_so() -> None:
-    rows = pair_rows(50).with_columns(beta=pl.lit(0.84), se_beta=pl.lit(0.01))
+def test_a_held_hedge_ratio_says_so_and_stands_against_the_rolling_one() -> None:
+    unknown = pl.lit(None, dtype=pl.Float64)
+    rows = pair_rows(50).with_columns(beta=pl.lit(0.84), se_beta=unknown)
     spec = figure(rows, beta_fixed=True, in_sample=True)
     facts = spec["layout"]["meta"]["axes"][BETA]
     assert facts["mark"] == "held for the range"
     assert facts["min_span"] > 0
-    assert traces(spec, BETA, "band") == []
+    assert facts["note"] == "rolling, 20 bars"
+    (band,) = traces(spec, BETA, "band")
+    rolling, held = traces(spec, BETA)
+    assert held["y"][-1] == pytest.approx(0.84, rel=1e-6)
+    assert rolling["y"][-1] == pytest.approx(rows["rolling_beta"][-1], rel=1e-6)
+    half = 1.96 * rows["rolling_se_beta"][-1]
+    assert band["high"][-1] - band["low"][-1] == pytest.approx(2 * half, rel=1e-4)
+
+
+def test_a_method_with_an_error_of_its_own_shows_that_alone() -> None:
+    spec = figure(pair_rows(50))
+    (band,) = traces(spec, BETA, "band")
+    assert len(traces(spec, BETA)) == 1
+    assert band["high"][-1] - band["low"][-1] == pytest.approx(2 * 1.96 * 0.01, rel=1e-4)
 
 
 def test_errors_that_nobody_knows_have_no_band() -> None:
-    rows = pair_rows(50).with_columns(se_beta=pl.lit(None, dtype=pl.Float64))
+    unknown = pl.lit(None, dtype=pl.Float64)
+    rows = pair_rows(50).with_columns(se_beta=unknown, rolling_se_beta=unknown)
     assert traces(figure(rows), BETA, "band") == []
 
 

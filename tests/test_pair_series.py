@@ -1,8 +1,9 @@
-"""The pair over time: alignment, windows against direct computation, and nothing from the future."""
+"""The pair over time: alignment, windows against direct computation, nothing of the future."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -149,7 +150,7 @@ def test_rolling_correlation_is_of_log_returns_between_neighbouring_bars_alone()
     rows = rows_of(spec_of("ols", is_log=False), closes(y, x, without=(missing, ())))
     kept = [i for i in range(200) if i not in missing]
     steps = [(b, np.log(y[b] / y[a]), np.log(x[b] / x[a]))
-             for a, b in zip(kept, kept[1:], strict=False) if b == a + 1]  # fmt: skip
+             for a, b in pairwise(kept) if b == a + 1]  # fmt: skip
     corr = dict(zip(kept, array(rows, "corr"), strict=True))
     for end in range(39, len(steps), 30):
         part = steps[end - 39 : end + 1]

@@ -114,19 +114,24 @@ def _away(level: float | None, last: float | None) -> str | None:
     return f"{100 * (level / last - 1):+.2f}%"
 
 
-def show_cards(cards: tuple[Card, ...]) -> None:
-    """Show the cards in a row that wraps two by two on a phone."""
+def show_cards(cards: tuple[Card, ...], *, signed_first: bool = True) -> None:
+    """Show the cards in a row that wraps two by two on a phone.
+
+    ``signed_first``: what stands below the first value is a change, coloured by its sign. A
+    card without a kind of curve has none.
+    """
     with st.grid(len(cards), min_column_width=150, gap="xsmall", key="cards"):
         for number, card in enumerate(cards):
-            signed = number == 0
+            signed = signed_first and number == 0
+            curve = card.curve if len(card.curve) > 1 else (0.0, 0.0)
             st.metric(
                 card.label,
                 card.value,
                 card.delta,
                 delta_color="normal" if signed else "off",
                 delta_arrow="auto" if signed else "off",
-                chart_data=card.curve if len(card.curve) > 1 else (0.0, 0.0),
-                chart_type=card.kind,  # type: ignore[arg-type]
+                chart_data=curve if card.kind else None,
+                chart_type=card.kind or "line",  # type: ignore[arg-type]
                 border=True,
                 height="stretch",
                 help=card.help,

@@ -14,7 +14,8 @@ from pages.shared.pulse import Pulse
 PILL_S = 2.0
 # While the worker reports trouble, a chart without a trade for this long is called old.
 SILENT_S = 10.0
-PRICES, DATA = "pages/market/prices.py", "pages/operate/data.py"
+PRICES, PAIR = "pages/market/prices.py", "pages/market/pair.py"
+DATA = "pages/operate/data.py"
 _COLOURS = {
     "live": "green",
     "starting": "orange",

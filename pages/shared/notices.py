@@ -72,7 +72,9 @@ _NOTICES: dict[type[PerpduckError], Notice] = {
         "The exchange asks for a pause", "The worker goes on by itself.", AGAIN, is_grave=False
     ),
     ConfigError: Notice("A setting cannot be used", "Correct it and start the app again.", AGAIN),
-    DataError: Notice("The numbers do not allow an answer", "Choose other bars.", AGAIN),
+    DataError: Notice(
+        "The numbers do not allow an answer", "Choose other bars.", AGAIN, is_grave=False
+    ),
 }
 _OTHER = Notice(
     "Something could not be done", "The worker's log on the Data page says more.", AGAIN
@@ -92,7 +94,8 @@ def show_notice(error: PerpduckError, *, key: str) -> None:
     notice = notice_for(error)
     box = st.error if notice.is_grave else st.warning
     icon = ":material/error:" if notice.is_grave else ":material/hourglass_top:"
-    box(f"**{notice.title}.** {notice.advice}\n\n{error}", icon=icon)
+    words = str(error)
+    box(f"**{notice.title}.** {notice.advice}\n\n{words[:1].upper()}{words[1:]}", icon=icon)
     if st.button(notice.button, key=f"notice-{key}", on_click=_ACTIONS[notice.button]):
         # Inside a fragment a click runs the fragment alone; the help concerns the whole page.
         st.rerun()

@@ -1,0 +1,122 @@
+"""Pair: hedge ratio, spread and z-score of two symbols, live, and whether it comes back."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.queries import closes_sql, pair_frame_sql, pair_rolling_sql
+from core.verdict import caveats, verdict_words
+from pages.shared import sources
+from pages.shared.cards import show_cards
+from pages.shared.downloads import downloads
+from pages.shared.feeder import feeder
+from pages.shared.frame import stale_words
+from pages.shared.live_chart import live_chart, visible
+from pages.shared.notices import noticed
+from pages.shared.pair_cards import pair_cards, provenance_words
+from pages.shared.pair_pickers import held_s, pair_controls
+from pages.shared.pair_statistics import statistics
+from pages.shared.pair_view import PairChoice, PairView, pair_view
+from pages.shared.pulse import WRITING
+from pages.shared.welcome import is_ready, started_s, starting, waiting, welcome
+
+CHART = "pair-chart"
+
+
+def page() -> None:
+    """Show the page, the welcome, or the wait between the two."""
+    source = sources.current()
+    pulse = feeder(source.store).pulse()
+    if is_ready(source, pulse):
+        available = sources.in_order(pulse.stored)
+        with noticed("pair-controls"):
+            live(source, controls(available, held_s(pulse)))
+    elif started_s(source.name) is not None or pulse.health.state in WRITING:
+        starting(source)
+    elif pulse.error and source.store.exists():
+        waiting(source)
+    else:
+        welcome()
+
+
+def controls(available: list[str], held: float) -> PairChoice:
+    """Show the bar of controls."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="controls"):
+        choice = pair_controls(available, held)
+        holder = st.session_state.setdefault("_pair_shown", {})
+        downloads(
+            lambda: holder["view"].shown(),
+            lambda: f"perpduck-{choice.spec.y}-{choice.spec.x}",
+            key="pair-download",
+        )
+    return choice
+
+
+@st.fragment(run_every=1.0)
+def live(source: sources.Source, choice: PairChoice) -> None:
+    """Show the verdict, the numbers and the chart; once a second."""
+    feed = feeder(source.store)
+    pulse = feed.pulse()
+    with noticed("pair"):
+        view = pair_view(feed, pulse, choice, visible(CHART, choice.nonce))
+        if view is None:
+            st.info("No closed bar of this pair yet.", icon=":material/hourglass_empty:")
+            return
+        st.session_state["_pair_shown"]["view"] = view
+        show(view, choice, stale_words(pulse))
+
+
+def show(view: PairView, choice: PairChoice, stale: str) -> None:
+    """Show one refresh: answer first, then proof, then what lies behind."""
+    verdict_line(view)
+    show_cards(pair_cards(view), signed_first=False)
+    live_chart(
+        view.frame, key=CHART, nonce=choice.nonce, span_ms=view.span_ms, zone=choice.zone,
+        note="", stale=stale,
+    )  # fmt: skip
+    with st.container(horizontal=True, vertical_alignment="center", key="foot"):
+        tabs = st.segmented_control(
+            "Behind it", ["Statistics", "Table", "SQL"], key="pair_behind", selection_mode="single",
+            label_visibility="collapsed", help="What the page stands on.",
+        )  # fmt: skip
+    behind(view, tabs)
+
+
+def verdict_line(view: PairView) -> None:
+    """Show the verdict, what it stands on and its caveats."""
+    found, bar_s = view.verdict, view.analysis.spec.bar_s
+    words = verdict_words(found, bar_s=bar_s, zscore=view.series["zscore"][-1])
+    icon = {"cointegrated": ":material/join_inner:", "noise": ":material/blur_on:"}.get(
+        found.kind, ":material/hourglass_empty:"
+    )
+    st.markdown(f"##### {icon} {words}")
+    with st.container(horizontal=True, vertical_alignment="center", key="provenance"):
+        basis = view.analysis.provenance
+        marked = " · :red-badge[hedge in-sample]" if view.analysis.spec.is_in_sample else ""
+        st.caption(f"{provenance_words(basis)}{marked}")
+        with st.popover("Caveats", type="tertiary", key="caveats"):
+            for line in caveats(found, bar_s=bar_s):
+                st.markdown(f"- {line}")
+            st.caption(
+                f"Judged at {view.moment.judged_at:%H:%M:%S}, next at "
+                f"{view.moment.next_at:%H:%M:%S}; fits and tests as of "
+                f"{view.moment.as_of:%H:%M:%S} UTC."
+            )
+
+
+def behind(view: PairView, chosen: str | None) -> None:
+    """Show the statistics, the last rows, or the SQL."""
+    spec = view.analysis.spec
+    if chosen == "Statistics":
+        st.dataframe(statistics(view), hide_index=True, key="statistics", height="content")
+    elif chosen == "Table":
+        st.dataframe(view.shown().tail(500).reverse(), hide_index=True, key="pair-table")
+    elif chosen == "SQL":
+        st.code(closes_sql(spec.timeframe), language="sql")
+        st.code(pair_frame_sql(carried=spec.carry_bars > 0), language="sql")
+        rolling = "rolling_hedge" if spec.method == "rolling" else "rolling_spread"
+        st.code(pair_rolling_sql(rolling), language="sql")
+        st.code(pair_rolling_sql("rolling_correlations"), language="sql")
+
+
+page()

@@ -1,0 +1,171 @@
+"""The controls of Pair: legs, bars, regression and window; all of them in the URL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import streamlit as st
+
+from core.pair_spec import MIN_BURN_IN, PairSpec
+from core.queries import TIMEFRAMES
+from pages.shared.pair_view import PairChoice
+from pages.shared.pickers import zone_picker
+from pages.shared.pulse import Pulse
+from pages.shared.window import RANGES, timeframe_label
+
+METHOD_LABELS = {
+    "ols": "OLS",
+    "rolling": "Rolling",
+    "refit": "Refit",
+    "kalman": "Kalman",
+    "tls": "TLS",
+}
+METHOD_HELP = """How the hedge ratio β is found.
+
+- **OLS**: one least-squares line through the whole range (*in-sample*).
+- **Rolling OLS**: one line a bar, through the window that ends with it.
+- **Refit OLS**: fitted on the window before, then held for some bars; what a backtest trades.
+- **Kalman**: α and β follow the market bar by bar; z is taken before each update.
+- **TLS**: total least squares, both legs with errors (*in-sample*)."""
+# What moves together, where both are stored: the first pair a newcomer sees.
+FIRST_PAIRS = (("arbusdt", "opusdt"), ("ethusdt", "btcusdt"))
+# Less than this stored, and 1-minute bars are too few to say anything.
+SHORT_S = 3 * 3600
+
+
+def pair_controls(available: Sequence[str], held: float) -> PairChoice:
+    """Show the bar of controls; returns the pair and how it is looked at.
+
+    ``held`` is how many seconds of history are stored: it picks the first timeframe.
+    """
+    _begin(available, held)
+    y = _leg("y", "Dependent leg y: held against β units of the other.", available)
+    st.button(
+        "",
+        icon=":material/swap_horiz:",
+        key="swap",
+        on_click=_swap,
+        help="Swap the legs; the regression is fitted anew.",
+    )
+    x = _leg("x", "The other leg, x.", available)
+    timeframe = _choice(
+        "tf", "Timeframe", list(TIMEFRAMES), timeframe_label,
+        "Time a bar covers; every statistic counts in these bars.", first="1min", width=92,
+    )  # fmt: skip
+    span = _choice(
+        "span", "Range", list(RANGES), str,
+        "Time that the fit and the tests stand on, up to the newest bar.", first="1d", width=92,
+    )  # fmt: skip
+    scale = _segments(
+        "scale", "Price scale", {"log": "log", "raw": "raw"},
+        "Logs make β an elasticity and the spread a fraction (bps); raw keeps quote units.",
+    )  # fmt: skip
+    method = _segments("hedge", "Regression", METHOD_LABELS, METHOD_HELP)
+    window = _number(
+        "window", "Window", 60, 3, 100_000,
+        "Window in bars of the rolling statistics, and the lookback of refit OLS.",
+        label_shown=False,
+    )  # fmt: skip
+    more = _more()
+    spec = PairSpec(
+        y, x, timeframe, scale == "log", method, window,  # type: ignore[arg-type]
+        **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+    return PairChoice(spec, span, st.session_state.get("zone") or "utc")
+
+
+def held_s(pulse: Pulse) -> float:
+    """Return the seconds over which any symbol is stored."""
+    if not pulse.bounds:
+        return 0.0
+    first = min(first for first, _ in pulse.bounds.values())
+    last = max(last for _, last in pulse.bounds.values())
+    return (last - first).total_seconds()
+
+
+def _more() -> dict[str, object]:
+    with st.popover("More", icon=":material/tune:", key="more"):
+        turnover = st.number_input(
+            "Min volume, quote units a bar", 0.0, None, 0.0, key="min", bind="query-params",
+            help="Bars of either leg that turned over less (close · volume) are left out.",
+        )  # fmt: skip
+        carry = _number("carry", "Carry the last price up to … bars", 0, 0, 1000,
+                        "0: only bars in which both legs traded. Else a leg's last price stands "
+                        "in, and the share of such stale bars is shown.")  # fmt: skip
+        hold = _number("hold", "Refit OLS: hold a fit for … bars", 60, 1, 100_000,
+                       "Refits happen at fixed times of the clock.")  # fmt: skip
+        burn = _number("burn", "Kalman: burn-in bars", 1440, MIN_BURN_IN, 100_000,
+                       "Bars before the range that the filter starts from.")  # fmt: skip
+        zone_picker()
+    return {
+        "min_turnover": float(turnover or 0.0),
+        "carry_bars": carry,
+        "refit_bars": hold,
+        "burn_in_bars": burn,
+    }
+
+
+def _begin(available: Sequence[str], held: float) -> None:
+    """Set what a first visit sees, and what another page or source asks for."""
+    state = st.session_state
+    if asked := state.pop("_pair", None):
+        state["y"], state["x"] = asked
+    first = next((pair for pair in FIRST_PAIRS if set(pair) <= set(available)), None)
+    y, x = first or (available[0], available[1 % len(available)])
+    query = st.query_params
+    # The address carries symbols as they are shown.
+    shown = {symbol.upper(): symbol for symbol in available}
+    for key, value in (("y", y), ("x", x)):
+        known = state[key] in available if key in state else query.get(key) in shown
+        if not known:
+            state[key] = value
+    if "tf" not in state and "tf" not in query and held < SHORT_S:
+        state["tf"] = "1s"
+    if "span" not in state and "span" not in query and held < SHORT_S:
+        state["span"] = "1h"
+
+
+def _swap() -> None:
+    state = st.session_state
+    state["y"], state["x"] = state["x"], state["y"]
+
+
+def _leg(key: str, words: str, available: Sequence[str]) -> str:
+    chosen = st.selectbox(
+        words, list(available), format_func=str.upper, key=key, bind="query-params",
+        label_visibility="collapsed", help=words, width=142,
+    )  # fmt: skip
+    return chosen if chosen in available else available[0]
+
+
+def _segments(key: str, label: str, labels: Mapping[str, str], words: str) -> str:
+    """Show a choice of a few as segments; the first one is the default."""
+    first = next(iter(labels))
+    chosen = st.segmented_control(
+        label, list(labels), default=first, required=True, format_func=labels.__getitem__,
+        key=key, bind="query-params", help=words, wrap=False, label_visibility="collapsed",
+    )  # fmt: skip
+    return chosen if chosen in labels else first
+
+
+def _choice(
+    key: str, label: str, options: list[str], shown: Callable[[str], str], words: str,
+    *, first: str, width: int,
+) -> str:  # fmt: skip
+    chosen = st.selectbox(
+        label, options, index=options.index(first), format_func=shown, key=key,
+        bind="query-params", help=words, label_visibility="collapsed", width=width,
+    )  # fmt: skip
+    return chosen if chosen in options else first
+
+
+def _number(
+    key: str, label: str, default: int, least: int, most: int, words: str,
+    *, label_shown: bool = True,
+) -> int:  # fmt: skip
+    chosen = st.number_input(
+        label, least, most, default, key=key, bind="query-params", help=words,
+        label_visibility="visible" if label_shown else "collapsed",
+        width="stretch" if label_shown else 118,
+    )  # fmt: skip
+    return int(min(max(chosen if chosen is not None else default, least), most))

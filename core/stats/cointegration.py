@@ -123,22 +123,13 @@ def wild_bootstrap(
     demand_movement(first, "y")
     demand_movement(second, "x")
     dy, dx = _centred(first)[0], _centred(second)[0]
+    _demand_two_assets(1.0 - float(dx @ dy) ** 2 / float((dx @ dx) * (dy @ dy)))
     signs = np.random.default_rng(seed).integers(0, 2, (replicates, len(dy) - 1), np.int8)
     signs = 2.0 * signs - 1.0
-    _demand_two_assets(1.0 - float(dx @ dy) ** 2 / float((dx @ dx) * (dy @ dy)))
-    tested = adf_batch(_residuals(_walks(dy, signs), _walks(dx, signs)), constant=False).statistic
-    shares = []
-    for direction in tested.reshape(2, replicates + 1):
-        if np.isnan(direction[0]):
-            raise DataError(
-                f"the residuals of {len(dy):,} bars follow their own past exactly: the legs move "
-                "in too few bars; choose a longer range"
-            )
-        # Not greater, rather than less or equal: NaN counts as extreme.
-        extreme = int(np.count_nonzero(~(direction[1:] > direction[0])))
-        shares.append((1 + extreme) / (replicates + 1))
-    p = min(1.0, 2.0 * min(shares))
-    return BootstrapResult(shares[0], shares[1], p, len(dy), replicates, seed)
+    tested = adf_batch(_residuals(_walks(dy, signs), _walks(dx, signs)), constant=False)
+    y_on_x, x_on_y = (_share(found) for found in np.split(tested.statistic, 2))
+    p = min(1.0, 2.0 * min(y_on_x, x_on_y))
+    return BootstrapResult(y_on_x, x_on_y, p, len(dy), replicates, seed)
 
 
 def johansen(y: ArrayLike, x: ArrayLike) -> Johansen:
@@ -181,6 +172,8 @@ def _centred(values: Floats) -> tuple[Floats, float, float]:
     """Return the values centred and scaled to 1 at most, with their mean and that scale."""
     mean = float(values.mean())
     centred = values - mean
+    # Again: the mean was rounded to the last digit of the level.
+    centred -= centred.mean()
     scale = float(np.abs(centred).max())
     return centred / scale, mean, scale
 
@@ -191,6 +184,18 @@ def _demand_two_assets(unexplained: float) -> None:
             f"the legs are the same asset: 1 − R² is {unexplained:.2g}, at or below "
             f"{SAME_ASSET:.2g}; choose another leg"
         )
+
+
+def _share(statistics: Floats) -> float:
+    """Return the bootstrap p-value of the first statistic among the others."""
+    if np.isnan(statistics[0]):
+        raise DataError(
+            "the residuals follow their own past exactly: the legs move in too few bars; choose a "
+            "longer range"
+        )
+    # Not greater, rather than less or equal: NaN counts as extreme.
+    extreme = int(np.count_nonzero(~(statistics[1:] > statistics[0])))
+    return (1 + extreme) / len(statistics)
 
 
 def _walks(values: Floats, signs: Floats) -> Floats:

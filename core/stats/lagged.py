@@ -16,7 +16,7 @@ from core.stats.arrays import Floats, Ints
 
 # Squared pivots below this share of their column lose too many digits in cross-products, and so
 # do sums that mostly leave a sample: the factor is then taken from the rows themselves.
-LEAST_PIVOT = 1e-6
+LEAST_PIVOT = 1e-5
 LEAST_SHARE = 1e-4
 # What remains of a column below this share of it, or of the series' last digit, is rounding.
 LEAST_REST = 1e-12
@@ -30,8 +30,8 @@ class Moments:
     """What all regressions of m series share.
 
     ``levels`` (m, N + 1), ``steps`` (m, N); ``products`` (m, longest + 1): Σ step t · step t−k
-    over t ≥ longest; ``sums`` and ``squares`` (m,): of the levels of the same t; ``grain`` (m,):
-    the last digit of a level.
+    over t ≥ longest; ``sums``, ``squares`` and ``mixed`` (m,): of the levels of the same t, and
+    of level t · step t; ``grain`` (m,): the last digit of a level.
     """
 
     longest: int
@@ -40,6 +40,7 @@ class Moments:
     products: Floats
     sums: Floats
     squares: Floats
+    mixed: Floats
     grain: Floats
 
 
@@ -54,6 +55,7 @@ def moments_of(levels: Floats, longest: int, grain: Floats) -> Moments:
         products=_lagged_products(steps, longest),
         sums=inner.sum(axis=1),
         squares=np.einsum("mt,mt->m", inner, inner),
+        mixed=np.einsum("mt,mt->m", inner, steps[:, longest:]),
         grain=grain,
     )
 
@@ -91,7 +93,8 @@ def gram_factor(
     share = np.einsum("mii->mi", gram)[:, 2:]
     order = _order(lag, constant, level_last)
     gram = gram[:, order[:, None], order]
-    norm = np.sqrt(np.einsum("mii->mi", gram))
+    # A sum that lost all its digits can come out negative; its pivot then is 0.
+    norm = np.sqrt(np.maximum(np.einsum("mii->mi", gram), 0.0))
     norm[norm == 0.0] = 1.0
     factors = _cholesky(gram / (norm[:, :, None] * norm[:, None, :]))
     pivots = np.einsum("mii->mi", factors) ** 2
@@ -104,21 +107,21 @@ def _gram(moments: Moments, rows: Ints, lag: int) -> Floats:
     levels, steps = moments.levels[rows], moments.steps[rows]
     n = steps.shape[1]
     between = _step_products(steps, moments.products[rows, : lag + 1], lag, moments.longest)
-    last = levels[:, n - np.arange(lag + 1)]
-    first = levels[:, lag - np.arange(lag + 1)]
-    # 2·level·step = level'² − level² − step² adds up to the ends; level t is level t−i and the
-    # steps in between.
-    own = 0.5 * ((last - first) * (last + first) - np.einsum("mii->mi", between))
-    with_level = own + np.tril(between)[:, :, 1:].sum(axis=2)
     early = levels[:, lag : moments.longest]
     gram = np.empty((len(rows), lag + 3, lag + 3))
     gram[:, 0, 0] = n - lag
     gram[:, 0, 1] = moments.sums[rows] + early.sum(axis=1)
     gram[:, 1, 1] = moments.squares[rows] + np.einsum("mt,mt->m", early, early)
-    gram[:, 0, 2:] = last - first
-    gram[:, 1, 2:] = with_level
+    gram[:, 0, 2:] = levels[:, n - np.arange(lag + 1)] - levels[:, lag - np.arange(lag + 1)]
+    gram[:, 1, 2] = moments.mixed[rows]
+    gram[:, 1, 2] += np.einsum("mt,mt->m", early, steps[:, lag : moments.longest])
+    # Σ level t−i · step t−i: by what enters and leaves; level t is level t−i and the steps since.
+    entering = (levels[:, :lag] * steps[:, :lag])[:, ::-1]
+    leaving = (levels[:, n - lag : n] * steps[:, n - lag :])[:, ::-1]
+    gram[:, 1, 3:] = gram[:, 1, 2, None] + np.cumsum(entering - leaving, axis=1)
+    gram[:, 1, 3:] += np.tril(between[:, 1:, 1:]).sum(axis=2)
     gram[:, 1:, 0] = gram[:, 0, 1:]
-    gram[:, 2:, 1] = with_level
+    gram[:, 2:, 1] = gram[:, 1, 2:]
     gram[:, 2:, 2:] = between
     return gram
 

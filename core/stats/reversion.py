@@ -89,7 +89,7 @@ def half_life(spread: ArrayLike) -> HalfLife:
     before = before - before.mean()
     steps -= steps.mean()
     power = float(before @ before)
-    if power == 0.0:
+    if np.ptp(before) == 0.0:
         raise DataError("spread moves in its last bar only; choose bars in which it moves")
     pull = float(before @ steps) / power
     rest = steps - pull * before
@@ -170,7 +170,7 @@ def hurst(series: ArrayLike, lags: Sequence[int] = HURST_LAGS) -> Hurst:
     value = float(widths @ np.log(deviations) / (widths @ widths))
     if not 0.0 <= value <= 1.0:
         raise DataError(
-            f"the Hurst exponent comes out at {value:.3f}, outside 0 to 1: over {used[0]} to "
+            f"the Hurst exponent comes out at {value:.3g}, outside 0 to 1: over {used[0]} to "
             f"{used[-1]} bars the deviation does not grow as a power of the lag"
         )
     return Hurst(value, used[0], used[-1])

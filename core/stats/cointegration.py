@@ -16,6 +16,8 @@ from core.stats.arrays import Floats, demand_movement, demand_pair
 from core.stats.hedge import SAME_ASSET
 from core.stats.lagged import upper_of
 
+# From here on the largest regression always has a degree of freedom left.
+LEAST_BARS = 21
 # 90, 95 and 99% values for the null of rank 0 and of rank ≤ 1, with a constant (MacKinnon, Haug &
 # Michelis 1999, case of unrestricted constants and no trend; the values that statsmodels holds).
 TRACE_CRITICAL = ((13.4294, 15.4943, 19.9349), (2.7055, 3.8415, 6.6349))
@@ -75,9 +77,9 @@ def engle_granger(y: ArrayLike, x: ArrayLike) -> EngleGranger:
     """Test y and x, arrays (n,) of one scale and alignment, for cointegration.
 
     Equals ``statsmodels.tsa.stattools.coint(y, x)``: constant, lags by AIC. Raises NotEnoughData
-    where n is too short, DataError where a leg is constant or both are the same asset.
+    below 21 bars, DataError where a leg is constant or both are the same asset.
     """
-    first, second = demand_pair(y, x, 3)
+    first, second = demand_pair(y, x, LEAST_BARS)
     demand_movement(first, "y")
     demand_movement(second, "x")
     (dy, mean_y, scale_y), (dx, mean_x, scale_x) = _centred(first), _centred(second)
@@ -116,10 +118,10 @@ def wild_bootstrap(
     """
     if replicates < 1 or max_bars < 1:
         raise DataError(f"{replicates} replicates of {max_bars} bars; both must be at least 1")
-    first, second = demand_pair(y, x, 3)
+    first, second = demand_pair(y, x, LEAST_BARS)
     step = -(-len(first) // max_bars)
     kept = slice((len(first) - 1) % step, None, step)
-    first, second = demand_pair(first[kept], second[kept], 3)
+    first, second = demand_pair(first[kept], second[kept], LEAST_BARS)
     demand_movement(first, "y")
     demand_movement(second, "x")
     dy, dx = _centred(first)[0], _centred(second)[0]
@@ -139,7 +141,7 @@ def johansen(y: ArrayLike, x: ArrayLike) -> Johansen:
     squared canonical correlations of the changes and the levels before them, net of the lagged
     changes, from one QR of all columns. Raises as `engle_granger` does.
     """
-    first, second = demand_pair(y, x, 10)
+    first, second = demand_pair(y, x, LEAST_BARS)
     demand_movement(first, "y")
     demand_movement(second, "x")
     (dy, _, scale_y), (dx, _, scale_x) = _centred(first), _centred(second)

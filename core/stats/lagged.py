@@ -22,7 +22,7 @@ LEAST_SHARE = 1e-4
 LEAST_REST = 1e-12
 LAST_DIGITS = 8.0
 BLOCK = 32
-CHUNK_ROWS = 1 << 14
+CHUNK_ROWS = 1 << 13
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ def hurst(series: ArrayLike, lags: Sequence[int] = HURST_LAGS) -> Hurst:
     remain, DataError where the slope is outside [0, 1] (the series is neither a walk nor comes
     back as one does) or a lag has no deviation.
     """
-    scaled = _scaled(demand_series(series, 1))
+    scaled = _scaled(demand_series(series, 4))
     used = sorted({lag for lag in lags if 1 <= lag <= len(scaled) // 4})
     if len(used) < 3:
         raise NotEnoughData(

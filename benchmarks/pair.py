@@ -70,7 +70,7 @@ def analysis(folder: str) -> None:
     """Time the whole analysis of a day and a week, and the bootstrap verdict."""
     from core.pair_series import aligned
     from core.pair_spec import METHODS, PairSpec
-    from core.pairs import analyse_pair, load_legs
+    from core.pairs import analyse_pair, read_legs
     from core.store import open_store
     from core.verdict import verdict
 
@@ -84,8 +84,7 @@ def analysis(folder: str) -> None:
             text = times_ms(lambda a=spec, b=start: analyse_pair(store, a, b, end), repeats)
             harness.figure(f"analysis, {days * DAY:,} bars, {method}", text, demand=demand)
     spec = PairSpec("yusdt", "xusdt", "1s")
-    with store.read(limit_s=None) as con:
-        legs = load_legs(con, spec, end - timedelta(days=1), end)
+    legs = read_legs(store, spec, end - timedelta(days=1), end)
     frame = aligned(spec, legs.closes)
     text = times_ms(lambda: verdict(spec, frame, span_s=DAY), 5)
     harness.figure("bootstrap verdict of a day", text, demand="at most 100 ms")

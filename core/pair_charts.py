@@ -60,8 +60,8 @@ def pair_chart(
     """Return five linked panels: both prices, spread, z-score, correlation, hedge ratio.
 
     ``series`` holds ``ts`` (UTC, bar start), ``price_y price_x is_stale spread spread_mean
-    spread_sd zscore corr beta se_beta rolling_beta rolling_se_beta``, ordered by ``ts``, null
-    where undefined. ``rebase`` is
+    spread_sd zscore corr beta se_beta``, ordered by ``ts``, null where undefined; and
+    ``rolling_beta rolling_se_beta`` where the method has no error of its own. ``rebase`` is
     the price of y and of x that counts as 0%. Spreads of log prices are shown in bps, others in
     quote units. A row that starts at or after ``forming_from_ms`` is provisional. Raises
     DataError where a price to rebase on is not above 0.
@@ -206,12 +206,14 @@ def _beta(rows: Rows, look: Look) -> LinePanel:
             "mark": "held for the range",
             "min_span": (0.1 * abs(last) if known else 0) or 0.1,
         }
-    if np.isnan(error).all():
+    if "rolling_beta" in rows.frame.columns:
         # A method without an error of its own is seen against the windows' own slopes.
         rolling, error = rows.column("rolling_beta"), rows.column("rolling_se_beta")
         facts["note"] = f"rolling, {look.window_bars} bars"
         traces.insert(
-            0, line(rows, rolling, "$muted", label="rolling", width=1) | {"hollow": False}
+            0,
+            line(rows, rolling, "$muted", label="rolling", width=1)
+            | {"hollow": False, "connect": True},
         )
         middle = rolling
     else:

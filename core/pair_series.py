@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 SERIES = (
     "ts", "price_y", "price_x", "is_stale", "spread", "spread_mean", "spread_sd", "zscore",
-    "corr", "corr_levels", "alpha", "beta", "se_beta", "rolling_beta", "rolling_se_beta",
+    "corr", "corr_levels", "alpha", "beta", "se_beta",
 )  # fmt: skip
 # Below this share of unexplained variance cross-products lose too many digits.
 _DIRECT = 1e-5
@@ -99,10 +99,9 @@ def pair_series(
     """
     y, x = origin.legs(frame)
     table = _table(frame, origin, y, x)
-    windows = _windows(spec, table, y, x)
     found = None
     if spec.method == "rolling":
-        made = _columns(**windows)
+        made = _columns(**_windows(spec, table, y, x))
     elif spec.method == "refit":
         made = _refit(spec, frame, y, x)
     elif spec.method == "kalman":
@@ -119,8 +118,6 @@ def pair_series(
         *made,
         rolled["corr"],
         rolled["corr_levels"],
-        pl.Series("rolling_beta", windows["beta"]).fill_nan(None),
-        pl.Series("rolling_se_beta", windows["se_beta"]).fill_nan(None),
     )
     return PairSeries(_in_own_units(rows, origin).select(SERIES), found)
 
@@ -238,6 +235,6 @@ def _in_own_units(rows: pl.DataFrame, origin: Origin) -> pl.DataFrame:
     scale, slope = origin.spread_scale, origin.beta_scale
     return rows.with_columns(
         pl.col("spread", "spread_mean", "spread_sd") * scale,
-        pl.col("beta", "se_beta", "rolling_beta", "rolling_se_beta") * slope,
+        pl.col("beta", "se_beta") * slope,
         alpha=pl.Series(origin.alpha(alpha, beta)).fill_nan(None),
     )

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 
-from core.errors import DataError, NotEnoughData
+from core.errors import NotEnoughData
 from core.models import CoverageSummary
-from core.pair_series import Floats, Origin, PairSeries, aligned, origin_of, pair_series
+from core.pair_series import Origin, aligned, origin_of, pair_series
 from core.pair_spec import Basis, Outcome, PairSpec, Provenance
 from core.queries import load_closes, load_coverage
-from core.stats.adf import AdfResult, adf
-from core.stats.cointegration import EngleGranger, Johansen, engle_granger, johansen
-from core.stats.correlation import pearson, spearman
-from core.stats.hedge import DynamicFit, HedgeFit, dynamic_ols, ols, residuals, tls
+from core.range_tests import RangeTests
+from core.stats.adf import AdfResult
+from core.stats.arrays import Ints
+from core.stats.cointegration import EngleGranger, Johansen
+from core.stats.hedge import DynamicFit, HedgeFit
 from core.stats.kalman import KalmanFit
-from core.stats.reversion import (
-    HalfLife,
-    Hurst,
-    KpssResult,
-    VarianceRatio,
-    half_life,
-    hurst,
-    kpss,
-    variance_ratio,
-)
-from core.store import Connection, Store
+from core.stats.reversion import HalfLife, Hurst, KpssResult, VarianceRatio
+from core.stats.rolling import rolling_ols
+from core.store import Store
 
-T = TypeVar("T")
-
-# Bars over which the variance ratio compares; it is advisory.
-VARIANCE_RATIO_BARS = 10
+# What one lease reads of each leg: a day of seconds takes some 60 ms.
+BARS_A_LEASE = 90_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +51,14 @@ class PairAnalysis:
 
     ``series``: one row a bar of the range (`core.pair_series.SERIES`). The fits and tests stand
     on the same bars and are in-sample; ``zscore``, ``beta`` and ``alpha`` are the last row's.
-    ``context`` are the aligned bars that later rows stand on. Slopes and intercepts are in the
+    ``lead`` are the aligned bars before the range, ``context`` those that later rows stand on.
+    Slopes and intercepts are in the
     pair's own units.
     """
 
     spec: PairSpec
     series: pl.DataFrame
+    lead: pl.DataFrame
     context: pl.DataFrame
     origin: Origin
     provenance: Provenance
@@ -102,13 +94,11 @@ def analyse_pair(store: Store, spec: PairSpec, start: datetime, end: datetime) -
 
     Raises NotEnoughData where the legs share too few bars, and what the store raises.
     """
-    with store.read() as con:
-        legs = load_legs(con, spec, start, end)
-    return analyse(spec, legs)
+    return analyse(spec, read_legs(store, spec, start, end))
 
 
-def load_legs(
-    con: Connection,
+def read_legs(
+    store: Store,
     spec: PairSpec,
     start: datetime,
     end: datetime,
@@ -117,14 +107,22 @@ def load_legs(
 ) -> Legs:
     """Read what `analyse` needs of [start, end), and the bars before it that it stands on.
 
-    ``since`` asks for still earlier ones.
+    ``since`` asks for still earlier ones. Long ranges are read in parts, each under a lease of
+    its own, so that the worker gets its turn between them.
     """
     # Where a leg trades seldom, so many bars take longer.
     early = start - timedelta(seconds=(3 * spec.warm_bars + spec.carry_bars) * spec.bar_s)
-    early = min(early, since or early)
-    closes = load_closes(con, sorted({spec.y, spec.x}), spec.timeframe, early, end)
-    symbols = dict.fromkeys((spec.y, spec.x))
-    return Legs(closes, start, end, tuple(load_coverage(con, s, start, end) for s in symbols))
+    at = min(early, since or early)
+    length = timedelta(seconds=BARS_A_LEASE * spec.bar_s)
+    symbols = tuple(dict.fromkeys((spec.y, spec.x)))
+    parts = []
+    while at < end:
+        with store.read() as con:
+            parts.append(load_closes(con, symbols, spec.timeframe, at, min(at + length, end)))
+        at += length
+    with store.read() as con:
+        coverage = tuple(load_coverage(con, symbol, start, end) for symbol in symbols)
+    return Legs(pl.concat(parts), start, end, coverage)
 
 
 def analyse(spec: PairSpec, legs: Legs) -> PairAnalysis:
@@ -145,11 +143,25 @@ def analyse(spec: PairSpec, legs: Legs) -> PairAnalysis:
     origin = origin_of(spec, frame)
     y, x = origin.legs(inside)
     provenance = _provenance(spec, inside, legs, window=None, basis="in-sample")
-    tests = _Tests(spec, inside, origin, y, x, provenance)
+    tests = RangeTests(spec, inside, origin, y, x, provenance)
     fit = tests.chosen()
-    made = pair_series(spec, frame, origin, fit)
-    rows = made.rows.filter(pl.col("ts") >= legs.start)
-    return tests.analysis(made, rows, frame.tail(spec.warm_bars), fit, legs)
+    # DuckDB and NumPy both let go of Python's lock: the tests run beside the windows.
+    with ThreadPoolExecutor(1) as beside:
+        outcomes = beside.submit(tests.outcomes)
+        made = pair_series(spec, frame, origin, fit)
+        rows = made.rows.filter(pl.col("ts") >= legs.start)
+        return PairAnalysis(
+            spec=spec,
+            series=rows,
+            lead=frame.head(frame.height - inside.height),
+            context=frame.tail(spec.warm_bars),
+            origin=origin,
+            provenance=provenance,
+            trailing=_provenance(spec, rows, legs, window=spec.window_bars, basis="trailing"),
+            filter=made.filter,
+            fit=fit,
+            **outcomes.result(),
+        )
 
 
 def extended(analysis: PairAnalysis, closes: pl.DataFrame) -> pl.DataFrame:
@@ -167,6 +179,22 @@ def extended(analysis: PairAnalysis, closes: pl.DataFrame) -> pl.DataFrame:
     going_on = (analysis.filter.state, context.height) if analysis.filter else None
     made = pair_series(spec, frame, analysis.origin, analysis.fit, going_on)
     return made.rows.filter(pl.col("ts") > last)
+
+
+def rolling_slopes(analysis: PairAnalysis, series: pl.DataFrame, rows: Ints) -> pl.DataFrame:
+    """Return rolling_beta and rolling_se_beta at some rows of ``series``.
+
+    ``series`` is the analysis' and what follows it. Each window is fitted by itself, as rolling
+    OLS would have it: to draw some hundred of them beside another method takes milliseconds.
+    """
+    prices = ("price_y", "price_x")
+    whole = pl.concat([analysis.lead.select(prices), series.select(prices)])
+    at = np.asarray(rows) + analysis.lead.height
+    found = rolling_ols(*analysis.origin.legs(whole), analysis.spec.window_bars, rows=at)
+    scale = analysis.origin.beta_scale
+    return pl.DataFrame(
+        {"rolling_beta": found.beta[at] * scale, "rolling_se_beta": found.se_beta[at] * scale}
+    ).fill_nan(None)
 
 
 def not_yet(spec: PairSpec, name: str) -> str:
@@ -194,124 +222,3 @@ def _provenance(
         basis=basis,
         price_scale="log" if spec.is_log else "raw",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Tests:
-    """The range's bars in centred units, and one question a method."""
-
-    spec: PairSpec
-    inside: pl.DataFrame
-    origin: Origin
-    y: Floats
-    x: Floats
-    provenance: Provenance
-
-    def tried(self, question: Callable[..., T], *arguments: Any, **options: Any) -> Outcome[T]:
-        """Return the answer, or why there is none."""
-        try:
-            return Outcome(question(*arguments, **options), self.provenance)
-        except DataError as error:
-            return Outcome(None, self.provenance, str(error))
-
-    def chosen(self) -> HedgeFit | None:
-        """Return the fit that the series holds, in centred units; None for trailing methods."""
-        if self.spec.method == "ols":
-            return ols(self.y, self.x)
-        if self.spec.method == "tls":
-            return self.tls()
-        return None
-
-    def tls(self) -> HedgeFit:
-        """Fit in the pair's own units: total least squares depends on the legs' scales."""
-        if self.spec.is_log:
-            return tls(self.y, self.x)
-        own = self.origin
-        slope = own.price_x / own.price_y
-        fit = tls((self.y + 1) * own.price_y, (self.x + 1) * own.price_x)
-        beta = fit.beta * slope
-        alpha = fit.alpha / own.price_y - 1 + beta
-        return replace(fit, alpha=alpha, beta=beta, sigma=fit.sigma / own.price_y)
-
-    def own(self, fit: HedgeFit) -> HedgeFit:
-        """Return the fit in the pair's own units."""
-        alpha = self.origin.alpha(np.array(fit.alpha), np.array(fit.beta))
-        scale = self.origin.spread_scale
-        return replace(
-            fit,
-            alpha=float(alpha),
-            beta=fit.beta * self.origin.beta_scale,
-            sigma=fit.sigma * scale,
-        )
-
-    def own_dynamic(self, fit: DynamicFit) -> DynamicFit:
-        """Return the slope and its interval in the pair's own units."""
-        scale = self.origin.beta_scale
-        named = {name: getattr(fit, name) * scale for name in ("beta", "se", "low", "high")}
-        return replace(fit, **named)
-
-    def steps(self) -> tuple[Floats, Floats]:
-        """Return both legs' log returns between neighbouring bars."""
-        logs = replace(self.origin, is_log=True).legs(self.inside)
-        seconds = np.diff(self.inside["ts"].dt.epoch("s").to_numpy())
-        near = seconds == self.spec.bar_s
-        return np.diff(logs[0])[near], np.diff(logs[1])[near]
-
-    def reversion(self) -> dict[str, Outcome[Any]]:
-        """Ask how the constant-slope residual comes back: descriptions of the range."""
-        try:
-            fit = ols(self.y, self.x)
-            if fit.is_same_asset:
-                raise DataError(f"the legs are the same asset: 1 − R² = {1 - fit.r_squared:.1g}")
-        except DataError as error:
-            nothing: Outcome[Any] = Outcome(None, self.provenance, str(error))
-            return dict.fromkeys(_REVERSION, nothing)
-        spread = residuals(self.y, self.x, fit.alpha, fit.beta)
-        return {name: self.tried(question, spread) for name, question in _REVERSION.items()}
-
-    def johansen(self) -> Johansen:
-        """Return Johansen's test with its slope in the pair's own units."""
-        found = johansen(self.y, self.x)
-        return replace(found, beta=found.beta * self.origin.beta_scale)
-
-    def analysis(
-        self,
-        made: PairSeries,
-        rows: pl.DataFrame,
-        context: pl.DataFrame,
-        fit: HedgeFit | None,
-        legs: Legs,
-    ) -> PairAnalysis:
-        """Ask every question and put the answers together."""
-        y, x, tried = self.y, self.x, self.tried
-        steps = self.steps()
-        window = self.spec.window_bars
-        return PairAnalysis(
-            spec=self.spec,
-            series=rows,
-            context=context,
-            origin=self.origin,
-            provenance=self.provenance,
-            ols=tried(lambda: self.own(ols(y, x))),
-            tls=tried(lambda: self.own(self.tls())),
-            dynamic=tried(lambda: self.own_dynamic(dynamic_ols(y, x))),
-            **self.reversion(),
-            johansen=tried(self.johansen),
-            y_on_x=tried(engle_granger, y, x),
-            x_on_y=tried(engle_granger, x, y),
-            corr_returns=tried(pearson, *steps),
-            corr_levels=tried(pearson, y, x),
-            rank_corr_returns=tried(spearman, *steps),
-            trailing=_provenance(self.spec, rows, legs, window=window, basis="trailing"),
-            filter=made.filter,
-            fit=fit,
-        )
-
-
-_REVERSION: dict[str, Callable[[Floats], Any]] = {
-    "adf": adf,
-    "kpss": kpss,
-    "half_life": half_life,
-    "hurst": hurst,
-    "variance_ratio": lambda spread: variance_ratio(spread, VARIANCE_RATIO_BARS),
-}

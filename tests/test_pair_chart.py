@@ -38,8 +38,6 @@ def pair_rows(count: int, *, stale: tuple[int, ...] = (), window: int = 20) -> p
         "alpha": np.full(count, 1.0),
         "beta": 0.84 + 1e-4 * at,
         "se_beta": np.full(count, 0.01),
-        "rolling_beta": np.where(full, 0.8 + 1e-4 * at, np.nan),
-        "rolling_se_beta": np.where(full, 0.02, np.nan),
     }
     times = [START + timedelta(seconds=i) for i in range(count)]
     return pl.DataFrame(
@@ -164,8 +162,10 @@ def test_a_trailing_hedge_ratio_has_its_band_of_errors() -> None:
 
 
 def test_a_held_hedge_ratio_says_so_and_stands_against_the_rolling_one() -> None:
-    unknown = pl.lit(None, dtype=pl.Float64)
-    rows = pair_rows(50).with_columns(beta=pl.lit(0.84), se_beta=unknown)
+    rows = pair_rows(50).with_columns(
+        beta=pl.lit(0.84), se_beta=pl.lit(None, dtype=pl.Float64),
+        rolling_beta=pl.lit(0.8), rolling_se_beta=pl.lit(0.02),
+    )  # fmt: skip
     spec = figure(rows, beta_fixed=True, in_sample=True)
     facts = spec["layout"]["meta"]["axes"][BETA]
     assert facts["mark"] == "held for the range"
@@ -188,7 +188,7 @@ def test_a_method_with_an_error_of_its_own_shows_that_alone() -> None:
 
 def test_errors_that_nobody_knows_have_no_band() -> None:
     unknown = pl.lit(None, dtype=pl.Float64)
-    rows = pair_rows(50).with_columns(se_beta=unknown, rolling_se_beta=unknown)
+    rows = pair_rows(50).with_columns(se_beta=unknown)
     assert traces(figure(rows), BETA, "band") == []
 
 

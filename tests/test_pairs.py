@@ -15,7 +15,7 @@ from stats.series import cointegrated, independent
 from core.errors import NotEnoughData
 from core.models import CoverageSummary
 from core.pair_spec import METHODS, Outcome, PairSpec
-from core.pairs import Legs, PairAnalysis, analyse, analyse_pair, extended
+from core.pairs import Legs, PairAnalysis, analyse, analyse_pair, extended, rolling_slopes
 from core.store import Store
 from core.trade_writer import write_trades
 
@@ -103,11 +103,26 @@ def test_rows_that_follow_are_those_of_one_long_run(method: str, carry: int) -> 
     whole = analyse(spec, Legs(bars, first.start, START + timedelta(minutes=2_000)))
     expected = whole.series.filter(pl.col("ts") >= cut)
     assert newer["ts"].equals(expected["ts"])
-    for name in ("zscore", "beta", "spread", "corr", "rolling_beta"):
+    for name in ("zscore", "beta", "spread", "corr"):
         got, want = (f[name].fill_null(np.nan).to_numpy() for f in (newer, expected))
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9, err_msg=name)
         if method == "kalman" and name in ("zscore", "beta"):
             assert np.array_equal(got, want, equal_nan=True)
+
+
+def test_slopes_beside_a_held_one_are_those_of_rolling_ols() -> None:
+    bars = legs_of(PAIR).closes
+    cut, start = START + timedelta(minutes=1_500), START + timedelta(minutes=500)
+    for is_log in (True, False):
+        spec = spec_of("tls", is_log=is_log)
+        analysis = analyse(spec, Legs(bars.filter(pl.col("ts") < cut), start, cut))
+        series = pl.concat([analysis.series, extended(analysis, bars)])
+        rows = np.array([0, 1, 30, 700, 999, 1_200, 1_499])
+        found = rolling_slopes(analysis, series, rows)
+        legs = Legs(bars, start, START + timedelta(minutes=2_000))
+        whole = analyse(spec_of("rolling", is_log=is_log), legs).series[rows]
+        np.testing.assert_allclose(found["rolling_beta"], whole["beta"], rtol=1e-9)
+        np.testing.assert_allclose(found["rolling_se_beta"], whole["se_beta"], rtol=1e-7)
 
 
 def test_no_newer_bar_gives_no_row() -> None:

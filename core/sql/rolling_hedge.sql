@@ -16,15 +16,13 @@ moments as (
         y,
         x,
         row_number() over bars >= $window as is_full,
-        avg(y) over bars as mean_y,
-        avg(x) over bars as mean_x,
+        regr_slope(y, x) over bars as slope,
+        regr_intercept(y, x) over bars as intercept,
         stddev_samp(y) over bars as sd_y,
         stddev_samp(x) over bars as sd_x,
-        regr_slope(y, x) over bars as slope,
         covar_pop(y, y_before) over bars as lag_yy,
-        covar_pop(x, y_before) over bars as lag_xy,
-        covar_pop(y, x_before) over bars as lag_yx,
-        covar_pop(x, x_before) over bars as lag_xx
+        covar_pop(x, x_before) over bars as lag_xx,
+        covar_pop(y + x, y_before + x_before) over bars as lag_both
     from lagged
     window bars as (order by ts rows between $before preceding and current row)
 ),
@@ -34,13 +32,12 @@ fitted as (
         ts,
         y,
         x,
-        mean_y,
-        mean_x,
+        intercept,
         sd_x,
-        case when is_full and sd_x > 1e-12 * greatest(1, abs(mean_x)) then slope end as beta,
+        case when is_full and sd_x > 1e-12 then slope end as beta,
         1 - pow(slope * sd_x / nullif(sd_y, 0), 2) as unexplained,
         sd_y * sqrt(greatest(0, 1 - pow(slope * sd_x / nullif(sd_y, 0), 2))) as sd,
-        lag_yy - slope * (lag_xy + lag_yx) + slope * slope * lag_xx as residual_lag
+        lag_yy - slope * (lag_both - lag_yy - lag_xx) + slope * slope * lag_xx as residual_lag
     from moments
 ),
 
@@ -53,9 +50,9 @@ errors as (
 
 select
     ts,
-    mean_y - beta * mean_x as alpha,
+    case when beta is not null then intercept end as alpha,
     beta,
-    y - mean_y - beta * (x - mean_x) as spread,
+    y - intercept - beta * x as spread,
     case when beta is not null and unexplained > 1.5e-6 and sd > 1e-12 then sd end as spread_sd,
     unexplained,
     case

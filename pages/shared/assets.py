@@ -1,4 +1,4 @@
-"""The two scripts that the live chart needs in the browser, served by routes of our own.
+"""The scripts that the figures need in the browser, served by routes of our own.
 
 The addresses carry the content's hash, so they may be cached for ever and change with it.
 """
@@ -14,6 +14,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
+import streamlit as st
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,6 +22,14 @@ from starlette.routing import Route
 from core.palette import PALETTE
 
 PREFIX = "/perpduck/assets"
+SCRIPTS = ("live_chart", "figure")
+_STUB = """
+export default async function (component) {{
+  const base = document.querySelector("base")?.href ?? location.origin + "/"
+  const figure = await import(new URL({path!r}, base).href)
+  return figure.default(component)
+}}
+"""
 _HERE = Path(__file__).parent
 _HEADERS = {
     "Cache-Control": "public, max-age=31536000, immutable",
@@ -35,32 +44,45 @@ def plotly_path() -> str:
     return f"{PREFIX}/plotly-{version('plotly')}.min.js"
 
 
-def chart_path() -> str:
-    """Return where the browser finds the live chart's module, below the app's base path."""
-    return f"{PREFIX}/live_chart-{hashlib.sha256(_chart_text().encode()).hexdigest()[:16]}.js"
+def script_path(name: str) -> str:
+    """Return where the browser finds a figure's module: ``live_chart`` or ``figure``."""
+    return f"{PREFIX}/{name}-{hashlib.sha256(_text(name).encode()).hexdigest()[:16]}.js"
+
+
+def module_stub(name: str) -> str:
+    """Return the few lines that fetch a figure's module from its cached route.
+
+    Streamlit sends a component's code with every refresh, so there is next to none of it.
+    """
+    base = str(st.get_option("server.baseUrlPath")).strip("/")
+    return _STUB.format(path=f"{'/' + base if base else ''}{script_path(name)}")
 
 
 def asset_routes() -> list[Route]:
-    """Return the routes of both scripts; they answer GET and HEAD and nothing else."""
-    return [
-        Route(plotly_path(), _answer(_plotly)),
-        Route(chart_path(), _answer(_chart)),
+    """Return the routes of all scripts; they answer GET and HEAD and nothing else."""
+    routes = [
+        Route(script_path(name), _answer(functools.partial(_script, name))) for name in SCRIPTS
     ]
+    return [Route(plotly_path(), _answer(_plotly)), *routes]
 
 
 @functools.cache
-def _chart_text() -> str:
+def _text(name: str) -> str:
     head = (
         f"const PALETTE = {json.dumps(PALETTE)}\n"
-        f"const CSS = {json.dumps((_HERE / 'live_chart.css').read_text(encoding='utf-8'))}\n"
+        f"const CSS = {json.dumps(_file('live_chart.css') + _file('figure.css'))}\n"
         f'const PLOTLY_URL = new URL("{Path(plotly_path()).name}", import.meta.url).href\n'
     )
-    return head + (_HERE / "live_chart.js").read_text(encoding="utf-8")
+    return head + _file("plotly.js") + _file(f"{name}.js")
+
+
+def _file(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
 
 
 @functools.cache
-def _chart() -> tuple[bytes, bytes]:
-    plain = _chart_text().encode()
+def _script(name: str) -> tuple[bytes, bytes]:
+    plain = _text(name).encode()
     return plain, gzip.compress(plain, 9)
 
 

@@ -1,6 +1,6 @@
 // Perpduck's live chart: one Plotly figure that keeps its DOM node, zoom and hover while its
 // data move. The server sends blocks and patches (wire.py); the view belongs to the browser.
-// `PALETTE`, `CSS` and `PLOTLY_URL` are put before this text by live_chart.py.
+// assets.py puts plotly.js, with what both kinds of figure share, before this text.
 
 const charts = new WeakMap()   // parentElement -> Chart
 const blocks = new Map()       // base id -> decoded full block
@@ -9,18 +9,6 @@ const SETTLE_MS = 220          // quiet time after a pan or zoom before the serv
 const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600,
   43200, 86400, 172800, 604800, 1209800, 2419200]
 const MIN_SPAN_BARS = 12
-let plotlyPromise = null
-
-function loadPlotly() {
-  plotlyPromise ??= window.Plotly ? Promise.resolve(window.Plotly) : new Promise((done, fail) => {
-    const tag = document.createElement("script")
-    tag.src = PLOTLY_URL
-    tag.onload = () => done(window.Plotly)
-    tag.onerror = () => { plotlyPromise = null; fail(new Error("plotly.min.js did not load")) }
-    document.head.appendChild(tag)
-  })
-  return plotlyPromise
-}
 
 // ---- messages -------------------------------------------------------------------------------
 
@@ -76,27 +64,6 @@ function receive(bytes) {
 }
 
 // ---- looks ----------------------------------------------------------------------------------
-
-function themeOf(element) {
-  const style = getComputedStyle(element)
-  const background = style.getPropertyValue("--st-background-color").trim() || "#ffffff"
-  const probe = document.createElement("canvas").getContext("2d")
-  probe.fillStyle = background
-  probe.fillRect(0, 0, 1, 1)
-  const [r, g, b] = probe.getImageData(0, 0, 1, 1).data
-  const name = 0.2126 * r + 0.7152 * g + 0.0722 * b < 128 ? "dark" : "light"
-  return { name, inks: { ...PALETTE[name], background }, font: style.getPropertyValue("--st-font") }
-}
-
-function painted(value, inks) {
-  if (typeof value === "string") return value[0] === "$" ? inks[value.slice(1)] ?? value : value
-  if (ArrayBuffer.isView(value)) return value
-  if (Array.isArray(value)) return value.map((item) => painted(item, inks))
-  if (value && typeof value === "object") {
-    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, painted(v, inks)]))
-  }
-  return value
-}
 
 const grouped = new Map()
 function number(value, decimals) {
@@ -911,14 +878,6 @@ function parted(layout) {
     upper.yshift = missing / 2
     lower.yshift = -missing / 2
   }
-}
-
-function dressed() {
-  if (document.getElementById("pd-style")) return
-  const style = document.createElement("style")
-  style.id = "pd-style"
-  style.textContent = CSS
-  document.head.append(style)
 }
 
 export default function (component) {

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from core.charts import Spec
-from pages.shared.assets import chart_path
+from pages.shared.assets import module_stub
 from pages.shared.wire import Blocks, envelope
 
 _HTML = """
@@ -31,14 +31,6 @@ _HTML = """
   </div>
   <span class="pd-zone"></span>
 </div>
-"""
-# The code itself comes from a cached route: Streamlit sends these lines with every refresh.
-_STUB = """
-export default async function (component) {{
-  const base = document.querySelector("base")?.href ?? location.origin + "/"
-  const chart = await import(new URL({path!r}, base).href)
-  return chart.default(component)
-}}
 """
 
 
@@ -72,10 +64,8 @@ def _blocks() -> Blocks:
 
 @functools.cache
 def _component() -> Any:
-    path = st.get_option("server.baseUrlPath").strip("/")
-    stub = _STUB.format(path=f"{'/' + path if path else ''}{chart_path()}")
     return st.components.v2.component(
-        "perpduck_live_chart", html=_HTML, js=stub, isolate_styles=False
+        "perpduck_live_chart", html=_HTML, js=module_stub("live_chart"), isolate_styles=False
     )
 
 

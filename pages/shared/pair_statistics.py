@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 
 from core.pair_spec import Outcome
-from core.pairs import VARIANCE_RATIO_BARS, PairAnalysis
+from core.pairs import PairAnalysis
+from core.range_tests import VARIANCE_RATIO_BARS
 from core.verdict import p_words, span_words
 from pages.shared.cards import UNKNOWN
 from pages.shared.frame import counted

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 
 from core.charts import price_decimals
@@ -13,13 +14,13 @@ from core.downsample import thinned
 from core.pair_charts import pair_chart
 from core.pair_series import aligned
 from core.pair_spec import PairSpec
-from core.pairs import PairAnalysis, analyse, extended
+from core.pairs import PairAnalysis, analyse, extended, read_legs, rolling_slopes
 from core.verdict import Verdict, fixed_step_s, verdict
 from pages.shared.feeder import Feeder
 from pages.shared.live_chart import Frame, View
 from pages.shared.memo import Memo
 from pages.shared.pulse import WRITING, Pulse
-from pages.shared.questions import NewCloses, PairLegs
+from pages.shared.questions import NewCloses
 from pages.shared.window import RANGES, epoch_ms, utc, window
 
 # The analysis is made anew this many times a range, on closed bars; the rows since then follow
@@ -28,6 +29,8 @@ ANALYSES_A_RANGE = 120
 # A trade needs this long from the exchange into the file: bars are called closed after it.
 SETTLE_S = 2.0
 POINTS = 2400
+# Values that the windows of the rolling slopes beside a held one may hold in all: some 30 ms.
+ROLLING_VALUES = 2_000_000
 _analyses = Memo(12)
 _verdicts = Memo(64)
 _charts = Memo(64)
@@ -165,8 +168,7 @@ def _judged(feed: Feeder, choice: PairChoice, now: Moment) -> tuple[PairAnalysis
     place = (feed.store.path, spec, choice.range_name)
 
     def build() -> tuple[PairAnalysis, Verdict, Moment]:
-        question = PairLegs(spec, now.start, now.as_of, now.judged_from, turn)
-        legs = feed.ask(question).value
+        legs = read_legs(feed.store, spec, now.start, now.as_of, since=now.judged_from)
         analysis = analyse(spec, legs)
         plain = PairSpec(
             spec.y, spec.x, spec.timeframe, spec.is_log,
@@ -237,13 +239,23 @@ def _figure(
 ) -> dict[str, object]:
     spec = analysis.spec
     begin, end = looking
-    shown = series.filter(pl.col("ts") >= begin)
+    inside = series["ts"] >= begin
     if end is not None:
-        shown = shown.filter(pl.col("ts") < end)
-    columns = [shown[name].fill_null(float("nan")).to_numpy() for name in _SHAPES]
-    rows = thinned(columns, POINTS)
+        inside &= series["ts"] < end
+    places = inside.arg_true().to_numpy()
+    columns = [series[name].fill_null(math.nan).to_numpy()[places] for name in _SHAPES]
+    rows = places[thinned(columns, POINTS)].astype(np.int64)
+    shown = series[rows]
+    if spec.method in ("ols", "tls", "refit"):
+        # Every so many of the rows, where the windows are long: they overlap anyway.
+        every = max(1, spec.window_bars * len(rows) // ROLLING_VALUES)
+        slopes = rolling_slopes(analysis, series, rows[::every])
+        shown = shown.with_row_index("row").join(
+            slopes.with_columns(row=pl.Series(np.arange(0, len(rows), every), dtype=pl.UInt32)),
+            on="row", how="left", maintain_order="left",
+        )  # fmt: skip
     return pair_chart(
-        shown[rows],
+        shown,
         y=spec.y,
         x=spec.x,
         timeframe_s=spec.bar_s,

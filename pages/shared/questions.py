@@ -11,8 +11,6 @@ import polars as pl
 
 from core import queries
 from core.models import CoverageSummary
-from core.pair_spec import PairSpec
-from core.pairs import Legs, load_legs
 from core.store import Connection
 
 _START_OF_TIME = datetime(1970, 1, 1)  # noqa: DTZ001
@@ -46,28 +44,6 @@ class Bars:
         end = self.end or _END_OF_TIME
         bars = queries.load_bars(con, self.symbols, self.timeframe, self.start, end)
         return {symbol: bars.filter(pl.col("symbol") == symbol) for symbol in self.symbols}
-
-
-@dataclass(frozen=True, slots=True)
-class PairLegs:
-    """A pair's bars of [start, end) for the analysis, and what came before ``since`` on.
-
-    Read once: what belongs to a range that is over is asked anew under another ``turn``.
-    """
-
-    spec: PairSpec
-    start: datetime
-    end: datetime
-    since: datetime
-    turn: int
-
-    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
-        """Return a version that never changes."""
-        return (self.turn,)
-
-    def answer(self, con: Connection) -> Legs:
-        """Read both legs."""
-        return load_legs(con, self.spec, self.start, self.end, since=self.since)
 
 
 @dataclass(frozen=True, slots=True)

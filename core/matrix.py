@@ -110,7 +110,7 @@ def _fill(
 def panel_correlation(
     panel: Panel, *, on: On = "returns", kind: Kind = "pearson"
 ) -> CorrelationMatrix:
-    """Return the panel's correlations, of log returns between neighbouring bars or of log levels."""
+    """Return the panel's correlations: of returns between neighbouring bars, or of log levels."""
     if on == "returns":
         return correlation_matrix(log_returns(panel.closes), panel.symbols, kind=kind)
     return correlation_matrix(np.log(panel.closes), panel.symbols, kind=kind)

@@ -176,16 +176,33 @@ def _ranked(table: Floats, known: np.ndarray) -> Floats:
         counts = np.full((len(columns), len(columns)), float(len(ranks)))
         values[np.ix_(columns, columns)] = _masked(ranks, full, counts)
     places = {column: group for group, columns in groups.items() for column in columns}
+    orders = [
+        np.argsort(np.where(known[:, i], table[:, i], np.inf), kind="stable") for i in range(n)
+    ]
     for i in range(n):
         for j in range(i):
-            rows = known[:, i] & known[:, j]
-            if places[i] == places[j] or rows.sum() < LEAST_ROWS:
+            if places[i] == places[j]:
                 continue
-            ranks = rankdata(table[rows][:, [i, j]], axis=0)
-            count = np.full((2, 2), float(len(ranks)))
-            pair = _masked(ranks, np.ones(ranks.shape, dtype=bool), count)
-            values[i, j] = values[j, i] = pair[0, 1]
+            first = _common_ranks(table[:, i], orders[i], known[:, i] & known[:, j])
+            second = _common_ranks(table[:, j], orders[j], known[:, i] & known[:, j])
+            size = float(first @ first) * float(second @ second)
+            if size > 0:
+                values[i, j] = values[j, i] = float(first @ second) / np.sqrt(size)
     return values
+
+
+def _common_ranks(column: Floats, order: Ints, rows: np.ndarray) -> Floats:
+    """Return centred mean ranks among some rows, 0 elsewhere, from the column's own order."""
+    chosen = order[rows[order]]
+    found = np.zeros(len(column))
+    if not len(chosen):
+        return found
+    ordered = column[chosen]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    lengths = np.diff(np.r_[starts, len(chosen)])
+    ranks = starts + (lengths + 1) / 2
+    found[chosen] = np.repeat(ranks - (len(chosen) + 1) / 2, lengths)
+    return found
 
 
 def clustered_order(values: Floats) -> tuple[int, ...]:

@@ -1,0 +1,203 @@
+"""Correlation in figures: the matrix as a heatmap, the signature plot, the rolling correlation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from core.charts import Spec, epoch_ms
+from core.stats.arrays import Floats
+from core.stats.asynchronous import Signature
+from core.stats.correlation import CorrelationMatrix
+
+# Up to so many symbols the cells carry their numbers.
+MOST_NUMBERS = 16
+# Amber below, blue above, the page itself in between: told apart without colour vision.
+SCALE = [[0.0, "$leg_y"], [0.5, "$background"], [1.0, "$leg_x"]]
+
+
+def short_names(symbols: Sequence[str]) -> tuple[str, ...]:
+    """Return the symbols as labels, without the quote asset where all share USDT."""
+    if symbols and all(symbol.endswith("usdt") and len(symbol) > 4 for symbol in symbols):
+        return tuple(symbol[:-4].upper() for symbol in symbols)
+    return tuple(symbol.upper() for symbol in symbols)
+
+
+def matrix_chart(
+    matrix: CorrelationMatrix, order: Sequence[int], chosen: tuple[str, str] | None = None
+) -> Spec:
+    """Return the heatmap, its symbols in the given order; a click tells [row, column] symbols.
+
+    The scale is fixed to ±1. Cells that are not known are grey and say why under the pointer.
+    """
+    symbols = [matrix.symbols[at] for at in order]
+    names = short_names(symbols)
+    values = matrix.values[np.ix_(order, order)]
+    shown = [[round(v, 4) if math.isfinite(v) else None for v in row] for row in values.tolist()]
+    words = [
+        [_cell(matrix, order[i], order[j]) for j in range(len(order))] for i in range(len(order))
+    ]
+    trace: Spec = {
+        "type": "heatmap",
+        "x": list(range(len(names))),
+        "y": list(range(len(names))),
+        "z": shown,
+        "zmin": -1,
+        "zmax": 1,
+        "colorscale": SCALE,
+        "customdata": [[[a, b] for b in symbols] for a in symbols],
+        "text": words,
+        "hovertemplate": "%{text}<extra></extra>",
+        "hoverongaps": True,
+        "xgap": 1,
+        "ygap": 1,
+        "colorbar": {
+            "thickness": 10, "len": 0.6, "outlinewidth": 0, "tickvals": [-1, -0.5, 0, 0.5, 1],
+            "ticktext": ["−1", "−0.5", "0", "+0.5", "+1"], "tickfont": {"color": "$muted"},
+        },
+    }  # fmt: skip
+    layout = _layout("matrix")
+    ticks = {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": list(names)}
+    size = 12 if len(names) <= 24 else 9
+    side = ticks | {"showgrid": False, "zeroline": False, "fixedrange": True,
+                    "tickfont": {"color": "$muted", "size": size}, "ticks": ""}  # fmt: skip
+    layout |= {
+        "plot_bgcolor": "$grid",
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "xaxis": side | {"side": "bottom", "tickangle": -90 if len(names) > 10 else 0,
+                         "automargin": True, "constrain": "domain"},
+        "yaxis": side | {"autorange": "reversed", "automargin": True, "scaleanchor": "x",
+                         "constrain": "domain"},
+        "annotations": _numbers(values) if len(names) <= MOST_NUMBERS else [],
+        "shapes": _outline(symbols, chosen),
+    }  # fmt: skip
+    return {"data": [trace], "layout": layout}
+
+
+def _cell(matrix: CorrelationMatrix, row: int, column: int) -> str:
+    name = f"{matrix.symbols[row].upper()} / {matrix.symbols[column].upper()}"
+    if reason := matrix.reason(row, column):
+        return f"{name}<br>not known: {reason}"
+    value = f"{matrix.values[row, column]:+.3f}".replace("-", "−")
+    return f"{name}<br>ρ {value} · n {matrix.counts[row, column]:,}"
+
+
+def _numbers(values: Floats) -> list[Spec]:
+    """Return each cell's number; dark on light cells, light on strong ones."""
+    found = []
+    for i, row in enumerate(values.tolist()):
+        for j, value in enumerate(row):
+            known = math.isfinite(value)
+            text = f"{value:.2f}".replace("-", "−") if known else "–"
+            ink = "$background" if known and abs(value) > 0.62 else "$ink"
+            found.append({"x": j, "y": i, "text": text, "showarrow": False,
+                          "font": {"size": 11, "color": ink}})  # fmt: skip
+    return found
+
+
+def _outline(symbols: Sequence[str], chosen: tuple[str, str] | None) -> list[Spec]:
+    if not chosen or not set(chosen) <= set(symbols):
+        return []
+    row, column = (symbols.index(symbol) for symbol in chosen)
+    return [
+        {"type": "rect", "x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5,
+         "line": {"color": "$ink", "width": 2}}
+    ]  # fmt: skip
+
+
+def signature_chart(found: Signature) -> Spec:
+    """Return correlation against bar size with its 95% interval and the tick-by-tick reference."""
+    known = np.isfinite(found.correlation)
+    sizes = [size for size, is_known in zip(found.bars_s, known, strict=True) if is_known]
+    values, low, high = (column[known] for column in (found.correlation, found.low, found.high))
+    counts = found.counts[known]
+    best = found.recommended_s
+    trace: Spec = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": sizes,
+        "y": values.round(4).tolist(),
+        "error_y": {"type": "data", "symmetric": False, "array": (high - values).tolist(),
+                    "arrayminus": (values - low).tolist(), "color": "$muted", "thickness": 1,
+                    "width": 3},
+        "line": {"color": "$spread", "width": 1.5},
+        "marker": {"color": "$spread", "size": [12 if size == best else 7 for size in sizes],
+                   "symbol": ["diamond" if size == best else "circle" for size in sizes]},
+        "text": [f"{size_label(s)} bars<br>ρ {v:.3f} ({a:.3f} to {b:.3f})<br>{n:,} returns"
+                 for s, v, a, b, n in zip(sizes, values, low, high, counts, strict=True)],
+        "hovertemplate": "%{text}<extra></extra>",
+    }  # fmt: skip
+    layout = _layout("signature")
+    shown = [size for size in found.bars_s if size in (1, 5, 15, 60, 300, 600)]
+    reference = found.reference.reference
+    ends = math.log10(found.bars_s[0]) - 0.08, math.log10(found.bars_s[-1]) + 0.08
+    layout["xaxis"] |= {
+        "type": "log",
+        "tickmode": "array",
+        "tickvals": shown,
+        "ticktext": [size_label(size) for size in shown],
+        "range": list(ends),
+        "title": _title("bar size"),
+    }
+    layout["yaxis"] |= {"title": _title("ρ of returns")}
+    layout["shapes"] = [_level(reference)]
+    layout["annotations"] = [
+        {"xref": "paper", "x": 0.01, "y": reference, "xanchor": "left", "yanchor": "bottom",
+         "showarrow": False, "text": f"Hayashi-Yoshida {reference:.3f}",
+         "font": {"color": "$muted", "size": 12}}
+    ]  # fmt: skip
+    return {"data": [trace], "layout": layout}
+
+
+def size_label(seconds: int) -> str:
+    """Return a bar size as traders write it: 5s, 1m, 10m."""
+    return f"{seconds // 60}m" if seconds % 60 == 0 else f"{seconds}s"
+
+
+def rolling_chart(times: pl.Series, values: Floats, window: int) -> Spec:
+    """Return the rolling correlation over time; bars without a value leave a gap."""
+    shown = [round(v, 4) if math.isfinite(v) else None for v in values.tolist()]
+    trace: Spec = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": epoch_ms(times).tolist(),
+        "y": shown,
+        "connectgaps": True,
+        "line": {"color": "$corr", "width": 1.5},
+        "hovertemplate": "%{x|%d %b %H:%M:%S}<br>ρ %{y:.3f}<extra></extra>",
+    }
+    layout = _layout("rolling")
+    layout["xaxis"] |= {"type": "date"}
+    layout["yaxis"] |= {"range": [-1.02, 1.02], "tickvals": [-1, -0.5, 0, 0.5, 1],
+                        "title": _title(f"ρ, {window:,} returns")}  # fmt: skip
+    layout["shapes"] = [_level(0.0)]
+    return {"data": [trace], "layout": layout}
+
+
+def _title(text: str) -> Spec:
+    return {"text": text, "font": {"color": "$muted", "size": 12}}
+
+
+def _level(value: float) -> Spec:
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value,
+            "line": {"color": "$threshold", "width": 1, "dash": "dash"}}  # fmt: skip
+
+
+def _layout(name: str) -> Spec:
+    axis = {"gridcolor": "$grid", "linecolor": "$line", "zeroline": False,
+            "tickfont": {"color": "$muted"}, "fixedrange": True, "automargin": True}  # fmt: skip
+    return {
+        "uirevision": "constant",
+        "paper_bgcolor": "$background",
+        "plot_bgcolor": "$background",
+        "font": {"color": "$ink"},
+        "margin": {"l": 8, "r": 12, "t": 8, "b": 8},
+        "showlegend": False,
+        "hovermode": "closest",
+        "xaxis": dict(axis),
+        "yaxis": dict(axis),
+        "meta": {"name": name},
+    }

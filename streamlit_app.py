@@ -15,7 +15,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.shared.assets import asset_routes
-from pages.shared.frame import DATA, PAIR, PRICES, frame
+from pages.shared.frame import CORRELATION, DATA, PAIR, PRICES, frame
 
 
 def main() -> None:
@@ -36,6 +36,13 @@ def main() -> None:
             icon=":material/compare_arrows:",
             url_path="pair",
             help="Hedge ratio, spread and z-score of two symbols, and whether it comes back.",
+        ),
+        st.Page(
+            CORRELATION,
+            title="Correlation",
+            icon=":material/grid_on:",
+            url_path="correlation",
+            help="The matrix of all symbols, and the bar size on which to measure a pair.",
         ),
     ]
     operate = [
@@ -58,6 +65,7 @@ def main() -> None:
 async def warm(_: st.App) -> AsyncIterator[None]:
     """Keep what start-up imported out of every later garbage collection."""
     # polars, duckdb, statsmodels and all that a page needs
+    import pages.shared.correlation_view
     import pages.shared.pair_view
     import pages.shared.price_view  # noqa: F401
 

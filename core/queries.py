@@ -124,6 +124,15 @@ def load_trades(
     )
 
 
+def load_newest_trades(
+    con: Connection, symbol: str, start: datetime, end: datetime, *, limit: int
+) -> pl.DataFrame:
+    """Return ts and price of the newest ``limit`` trades of [start, end), oldest first."""
+    return _frame(
+        con, sql("newest_trades"), {"symbol": symbol, "start": start, "end": end, "limit": limit}
+    )
+
+
 def load_symbols(con: Connection) -> pl.DataFrame:
     """Return the exchange's contracts as the worker last stored them; may be empty."""
     return _frame(

@@ -22,6 +22,10 @@ BARS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)
 ENOUGH = 0.95
 # Fewer returns than this make a bar size a guess.
 LEAST_RETURNS = 30
+# Grids of one step, each a tenth of it later than the one before.
+_GRIDS = 10
+# The longest bars that have so many returns say what long bars read.
+_LONG_RETURNS, _LONG_SIZES = 100, 3
 _NORMAL_95 = 1.959963984540054
 _NORMAL_999 = 3.290526731491926
 
@@ -31,9 +35,10 @@ class HayashiYoshida:
     """Correlation and covariance of two tick series over their common span.
 
     ``correlation`` = Σ Δa·Δb over all overlapping intervals / √(RV_a·RV_b), RV the sum of
-    squared tick returns. ``noise_corrected`` divides by the variances RV + 2Σ r_i·r_{i−1} (Zhou
-    1996), which bid-ask bounce does not inflate; None where one is not positive. ``n_a``,
-    ``n_b``: ticks, trades of one millisecond counting as one.
+    squared tick returns, as defined. ``noise_corrected`` divides by variances that bid-ask bounce
+    does not inflate: realised over a minute (a twentieth of shorter spans), the mean of ten
+    shifted grids (Zhang, Mykland & Aït-Sahalia 2005); None where one is 0. ``n_a``, ``n_b``:
+    ticks, trades of one millisecond counting as one.
     """
 
     correlation: float
@@ -53,8 +58,10 @@ class HayashiYoshida:
 class Signature:
     """Correlation of log returns against bar size, arrays (k,), NaN where there are too few.
 
-    ``low``, ``high``: 95% interval (Fisher). ``recommended_s``: the shortest bar from which on
-    every bar reads the reference; None with the ``reason``.
+    ``low``, ``high``: 95% interval (Fisher). ``target``: what a good bar reads, the reference or,
+    where the long bars read more, those: then one leg follows the other by longer than a trade.
+    ``recommended_s``: the shortest bar from which on every bar reads the target; None with the
+    ``reason``.
     """
 
     bars_s: tuple[int, ...]
@@ -63,6 +70,7 @@ class Signature:
     high: Floats
     counts: Ints
     reference: HayashiYoshida
+    target: float
     recommended_s: int | None
     reason: str
 
@@ -112,8 +120,7 @@ def hayashi_yoshida(
     variance_a, variance_b = float(steps_a @ steps_a), float(steps_b @ steps_b)
     if variance_a == 0.0 or variance_b == 0.0:
         raise DataError("a leg's price never moves; choose a range in which it does")
-    quiet_a = variance_a + 2.0 * float(steps_a[1:] @ steps_a[:-1])
-    quiet_b = variance_b + 2.0 * float(steps_b[1:] @ steps_b[:-1])
+    quiet_a, quiet_b = _quiet_variance(times_a, logs_a), _quiet_variance(times_b, logs_b)
     corrected = None
     if quiet_a > 0 and quiet_b > 0:
         corrected = covariance / np.sqrt(quiet_a) / np.sqrt(quiet_b)
@@ -126,6 +133,21 @@ def hayashi_yoshida(
     )
 
 
+def _quiet_variance(times: Ints, logs: Floats) -> float:
+    """Return the realised variance over long steps, the mean of shifted grids, of all the span."""
+    span = float(times[-1] - times[0])
+    step = min(60_000.0, span / 20)
+    if step < 1:
+        return 0.0
+    found = []
+    for shift in np.arange(_GRIDS) * step / _GRIDS:
+        grid = np.arange(times[0] + shift, times[-1] + 1, step)
+        seen = logs[np.searchsorted(times, grid, side="right") - 1]
+        moves = np.diff(seen)
+        found.append(float(moves @ moves) * span / (grid[-1] - grid[0]))
+    return float(np.mean(found))
+
+
 def signature(
     ts_a: ArrayLike,
     price_a: ArrayLike,
@@ -136,7 +158,7 @@ def signature(
     """Return the correlation of bar returns for each bar size, and which size to use.
 
     Bars are as everywhere: one where trades happened, both legs' joined on their start, returns
-    across a missing bar left out. A size reads the reference where it has 95% of it, or where its
+    across a missing bar left out. A size reads the target where it has 95% of it, or where its
     interval at 99.9% contains it. Raises what `hayashi_yoshida` does.
     """
     reference = hayashi_yoshida(ts_a, price_a, ts_b, price_b)
@@ -149,8 +171,9 @@ def signature(
         middle = np.arctanh(np.clip(values, -1 + 1e-15, 1 - 1e-15))
         width = _NORMAL_95 / np.sqrt(np.maximum(counts - 3, 0))
     low, high = np.tanh(middle - width), np.tanh(middle + width)
-    best, reason = _recommended(sizes, values, middle, width, reference.reference)
-    return Signature(sizes, values, low, high, counts, reference, best, reason)
+    target = _target(values, counts, reference.reference)
+    best, reason = _recommended(sizes, values, middle, width, target)
+    return Signature(sizes, values, low, high, counts, reference, target, best, reason)
 
 
 def _bar_correlation(
@@ -178,26 +201,35 @@ def _closes(times: Ints, prices: Floats, size: int) -> tuple[Ints, Floats]:
     return bars[last], prices[last]
 
 
+def _target(values: Floats, counts: Ints, reference: float) -> float:
+    """Return the reference, or what the long bars read where that is farther from 0."""
+    long = np.flatnonzero(np.isfinite(values) & (counts >= _LONG_RETURNS))[-_LONG_SIZES:]
+    if not len(long):
+        return reference
+    plateau = float(np.median(values[long]))
+    return plateau if abs(plateau) > abs(reference) else reference
+
+
 def _recommended(
-    sizes: tuple[int, ...], values: Floats, middle: Floats, width: Floats, reference: float
+    sizes: tuple[int, ...], values: Floats, middle: Floats, width: Floats, target: float
 ) -> tuple[int | None, str]:
-    """Return the shortest size from which on all sizes read the reference, or why there is none."""
+    """Return the shortest size from which on all sizes read the target, or why there is none."""
     known = np.isfinite(values)
     if not known.any():
         return None, (
             f"no bar size has {LEAST_RETURNS} returns of both legs; choose a longer range"
         )
-    sign = 1.0 if reference >= 0 else -1.0
-    enough = sign * values >= ENOUGH * abs(reference)
+    sign = 1.0 if target >= 0 else -1.0
+    enough = sign * values >= ENOUGH * abs(target)
     # Ten sizes are asked at once: an interval at 95% would leave out one of them too often.
-    far = np.abs(middle - np.arctanh(np.clip(reference, -1 + 1e-15, 1 - 1e-15)))
+    far = np.abs(middle - np.arctanh(np.clip(target, -1 + 1e-15, 1 - 1e-15)))
     enough |= far <= width * _NORMAL_999 / _NORMAL_95
     places = np.flatnonzero(known)
     good = [at for i, at in enumerate(places) if enough[places[i:]].all()]
     if not good:
         longest = sizes[places[-1]]
         return None, (
-            f"even {longest} s bars read {values[places[-1]]:.2f} of the reference "
-            f"{reference:.2f}; use longer bars or the trades themselves"
+            f"even {longest} s bars read {values[places[-1]]:.2f} against "
+            f"{target:.2f}; use longer bars or the trades themselves"
         )
     return sizes[good[0]], ""

@@ -48,6 +48,9 @@ def controls(available: list[str], held: float) -> PairChoice:
             lambda: holder["view"].shown(),
             lambda: f"perpduck-{choice.spec.y}-{choice.spec.x}",
             key="pair-download",
+            words="The bars in view, none left out: ts (UTC), spread, zscore, corr, price_y, "
+            "price_x, beta, alpha; spread = y − alpha − beta · x, in log units for log prices "
+            "(bps / 10,000).",
         )
     return choice
 

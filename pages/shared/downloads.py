@@ -8,8 +8,16 @@ from collections.abc import Callable
 import polars as pl
 import streamlit as st
 
+BARS_WORDS = "The bars in view: symbols, timeframe and range as on the screen. Times are UTC."
 
-def downloads(shown: Callable[[], pl.DataFrame], name: Callable[[], str], *, key: str) -> None:
+
+def downloads(
+    shown: Callable[[], pl.DataFrame],
+    name: Callable[[], str],
+    *,
+    key: str,
+    words: str = BARS_WORDS,
+) -> None:
     """Offer what ``shown`` returns at the moment of the click, as CSV and as Parquet."""
 
     def csv() -> bytes:
@@ -20,10 +28,8 @@ def downloads(shown: Callable[[], pl.DataFrame], name: Callable[[], str], *, key
         shown().write_parquet(buffer)
         return buffer.getvalue()
 
-    with st.popover("", icon=":material/download:", help="Download the bars in view", key=key):
-        st.caption(
-            "The bars in view: symbols, timeframe and range as on the screen. Times are UTC."
-        )
+    with st.popover("", icon=":material/download:", help="Download what is shown", key=key):
+        st.caption(words)
         for label, make, suffix, mime in (
             ("CSV", csv, "csv", "text/csv"),
             ("Parquet", parquet, "parquet", "application/vnd.apache.parquet"),

@@ -15,6 +15,7 @@ PILL_S = 2.0
 # While the worker reports trouble, a chart without a trade for this long is called old.
 SILENT_S = 10.0
 PRICES, PAIR = "pages/market/prices.py", "pages/market/pair.py"
+CORRELATION = "pages/market/correlation.py"
 DATA = "pages/operate/data.py"
 _COLOURS = {
     "live": "green",

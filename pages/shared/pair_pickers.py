@@ -48,19 +48,19 @@ def pair_controls(available: Sequence[str], held: float) -> PairChoice:
         help="Swap the legs; the regression is fitted anew.",
     )
     x = _leg("x", "The other leg, x.", available)
-    timeframe = _choice(
+    timeframe = choice(
         "tf", "Timeframe", list(TIMEFRAMES), timeframe_label,
         "Time a bar covers; every statistic counts in these bars.", first="1min", width=92,
     )  # fmt: skip
-    span = _choice(
+    span = choice(
         "span", "Range", list(RANGES), str,
         "Time that the fit and the tests stand on, up to the newest bar.", first="1d", width=92,
     )  # fmt: skip
-    scale = _segments(
+    scale = segments(
         "scale", "Price scale", {"log": "log", "raw": "raw"},
         "Logs make β an elasticity and the spread a fraction (bps); raw keeps quote units.",
     )  # fmt: skip
-    method = _segments("hedge", "Regression", METHOD_LABELS, METHOD_HELP)
+    method = segments("hedge", "Regression", METHOD_LABELS, METHOD_HELP)
     window = _number(
         "window", "Window", 60, 3, 100_000,
         "Window in bars of the rolling statistics, and the lookback of refit OLS.",
@@ -138,7 +138,7 @@ def _leg(key: str, words: str, available: Sequence[str]) -> str:
     return chosen if chosen in available else available[0]
 
 
-def _segments(key: str, label: str, labels: Mapping[str, str], words: str) -> str:
+def segments(key: str, label: str, labels: Mapping[str, str], words: str) -> str:
     """Show a choice of a few as segments; the first one is the default."""
     first = next(iter(labels))
     chosen = st.segmented_control(
@@ -148,10 +148,11 @@ def _segments(key: str, label: str, labels: Mapping[str, str], words: str) -> st
     return chosen if chosen in labels else first
 
 
-def _choice(
+def choice(
     key: str, label: str, options: list[str], shown: Callable[[str], str], words: str,
     *, first: str, width: int,
 ) -> str:  # fmt: skip
+    """Show a choice of some as a short list."""
     chosen = st.selectbox(
         label, options, index=options.index(first), format_func=shown, key=key,
         bind="query-params", help=words, label_visibility="collapsed", width=width,

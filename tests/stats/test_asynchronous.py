@@ -67,6 +67,27 @@ def test_bid_ask_bounce_is_taken_out_of_the_variances() -> None:
     assert found.reference == found.noise_corrected
 
 
+def test_bounce_that_lasts_for_trades_is_taken_out_as_well() -> None:
+    rng = np.random.default_rng(5)
+    a, b = walks(5)
+    sides = [np.repeat(rng.choice((-1.0, 1.0), len(leg[0]) // 8 + 1), 8)[: len(leg[0])]
+             for leg in (a, b)]  # fmt: skip
+    noisy = [
+        (at, price * np.exp(6e-5 * side)) for (at, price), side in zip((a, b), sides, strict=True)
+    ]
+    assert hayashi_yoshida(*noisy[0], *noisy[1]).noise_corrected == pytest.approx(0.8, abs=0.12)
+
+
+def test_where_one_leg_follows_later_the_long_bars_are_the_target() -> None:
+    a, b = walks(4)
+    late = (b[0] + 5_000, b[1])
+    found = signature(*a, *late)
+    assert found.reference.reference < 0.3
+    assert found.target > 0.7
+    assert found.recommended_s is not None
+    assert found.recommended_s >= 30
+
+
 def test_one_series_with_itself_is_one() -> None:
     a, _ = walks(1, hours=0.2)
     assert hayashi_yoshida(*a, *a).correlation == pytest.approx(1.0, abs=1e-12)
@@ -116,7 +137,7 @@ def test_bars_that_never_read_the_reference_recommend_nothing() -> None:
     a, b = walks(1)
     found = signature(*a, *b, bars_s=(1, 2))
     assert found.recommended_s is None
-    assert "of the reference" in found.reason
+    assert "even 2 s bars read" in found.reason
 
 
 def test_bars_are_ours_joined_on_their_start_without_returns_across_gaps() -> None:

@@ -1,0 +1,132 @@
+"""Correlation: how any number of symbols move together, and on which bars to measure it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.shared import sources
+from pages.shared.cards import show_cards
+from pages.shared.correlation_pickers import matrix_controls
+from pages.shared.correlation_view import (
+    MatrixChoice,
+    MatrixView,
+    extremes,
+    matrix_cards,
+    matrix_figure,
+    matrix_view,
+    pair_detail,
+)
+from pages.shared.downloads import downloads
+from pages.shared.feeder import Feeder, feeder
+from pages.shared.figure import figure
+from pages.shared.frame import stale_words
+from pages.shared.notices import noticed
+from pages.shared.pair_pickers import held_s
+from pages.shared.pulse import WRITING
+from pages.shared.welcome import is_ready, started_s, starting, waiting, welcome
+
+ROWS = 8
+
+
+def page() -> None:
+    """Show the page, the welcome, or the wait between the two."""
+    source = sources.current()
+    pulse = feeder(source.store).pulse()
+    if is_ready(source, pulse):
+        live(source, controls(sources.in_order(pulse.stored), held_s(pulse)))
+    elif started_s(source.name) is not None or pulse.health.state in WRITING:
+        starting(source)
+    elif pulse.error and source.store.exists():
+        waiting(source)
+    else:
+        welcome()
+
+
+def controls(available: list[str], held: float) -> MatrixChoice:
+    """Show the bar of controls."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="controls"):
+        choice = matrix_controls(available, held)
+        holder = st.session_state.setdefault("_matrix_shown", {})
+        downloads(
+            lambda: holder["view"].table(), lambda: "perpduck-correlation", key="matrix-download",
+            words="Every pair of the matrix: symbol_a, symbol_b, correlation, common bars.",
+        )  # fmt: skip
+    return choice
+
+
+@st.fragment(run_every=2.0)
+def live(source: sources.Source, choice: MatrixChoice) -> None:
+    """Show the matrix, then the chosen pair; every two seconds, new once a step of time."""
+    feed = feeder(source.store)
+    pulse = feed.pulse()
+    with noticed("correlation"):
+        if len(choice.symbols) < 2:
+            st.info("Choose at least two symbols.", icon=":material/grid_on:")
+            return
+        view = matrix_view(feed, pulse, choice)
+        if view is None:
+            st.info("No two closed bars of these symbols yet.", icon=":material/hourglass_empty:")
+            return
+        st.session_state["_matrix_shown"]["view"] = view
+        show(feed, view, choice, stale_words(pulse))
+
+
+def show(feed: Feeder, view: MatrixView, choice: MatrixChoice, stale: str) -> None:
+    """Show one refresh."""
+    if choice.on == "levels":
+        st.warning(
+            "Levels of independent walks correlate by chance: 40% of such pairs read beyond ±0.5. "
+            "Trust returns.", icon=":material/warning:",
+        )  # fmt: skip
+    show_cards(matrix_cards(view, choice), signed_first=False)
+    chosen = chosen_pair(view)
+    left, right = st.columns((3, 2))
+    with left:
+        clicked = figure(matrix_figure(view, chosen), key="matrix", height=620, clickable=True)
+        stale_note = f" · {stale}" if stale else ""
+        st.caption(f"As of {view.end:%Y-%m-%d %H:%M:%S} UTC{stale_note}. Click a cell.")
+    with right:
+        st.dataframe(
+            extremes(view, ROWS), hide_index=True, key="extremes",
+            alt="Strongest and weakest pairs",
+            column_config={"ρ": st.column_config.NumberColumn(format="%+.3f"),
+                           "Bars": st.column_config.NumberColumn(format="localized")},
+            height="content",
+        )  # fmt: skip
+    if clicked and clicked[0] != clicked[1]:
+        st.session_state["_cell"] = tuple(clicked)
+        st.rerun(scope="fragment")
+    if chosen:
+        detail(feed, view, chosen)
+
+
+def chosen_pair(view: MatrixView) -> tuple[str, str] | None:
+    """Return the cell that was clicked last, else the strongest pair."""
+    cell: tuple[str, str] | None = st.session_state.get("_cell")
+    if cell and set(cell) <= set(view.matrix.symbols):
+        return cell
+    best = max(view.ranked, key=lambda one: abs(one.correlation), default=None)
+    return (best.first, best.second) if best else None
+
+
+def detail(feed: Feeder, view: MatrixView, chosen: tuple[str, str]) -> None:
+    """Show the chosen pair: which bars to use, and its correlation over time."""
+    with st.container(horizontal=True, vertical_alignment="center", key="chosen"):
+        st.markdown(f"#### {chosen[0].upper()} / {chosen[1].upper()}")
+        if st.button("Open the pair", icon=":material/compare_arrows:", key="open-pair"):
+            st.session_state["_pair"], st.session_state["_go"] = chosen, "pair"
+            st.rerun()
+    found = pair_detail(feed, view, chosen)
+    st.markdown(found.words)
+    with st.grid(2, min_column_width=330, key="detail-grid"):
+        with st.container():
+            if found.signature_spec:
+                figure(found.signature_spec, key="signature", height=340)
+        with st.container():
+            if found.rolling_spec:
+                figure(found.rolling_spec, key="rolling", height=340)
+            else:
+                st.caption("Too few returns for a rolling correlation: choose a longer range.")
+
+
+page()

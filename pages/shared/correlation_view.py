@@ -1,0 +1,253 @@
+"""From the controls to what Correlation shows: one matrix a step of time, one pair at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from core.charts import Spec
+from core.correlation_charts import matrix_chart, rolling_chart, signature_chart, size_label
+from core.downsample import thinned
+from core.errors import NotEnoughData
+from core.matrix import On, Panel, panel_correlation, read_panel
+from core.queries import load_newest_trades, timeframe_seconds
+from core.stats.arrays import Floats
+from core.stats.asynchronous import Signature, signature
+from core.stats.correlation import (
+    CorrelationMatrix,
+    Kind,
+    RankedPair,
+    clustered_order,
+    log_returns,
+    ranked_pairs,
+    rolling_correlation,
+)
+from core.verdict import fixed_step_s, span_words
+from pages.shared.cards import UNKNOWN, Card
+from pages.shared.feeder import Feeder
+from pages.shared.memo import Memo
+from pages.shared.pair_cards import number
+from pages.shared.pulse import Pulse
+from pages.shared.window import RANGES, epoch_ms, timeframe_label, utc
+
+# The matrix is computed anew so many times a range, on closed bars.
+STEPS_A_RANGE = 120
+SETTLE_S = 2.0
+# Trades of each leg that the signature plot stands on, the newest of the range.
+SIGNATURE_TRADES = 300_000
+ROLLING_WINDOW = 60
+POINTS = 1500
+_matrices = Memo(12)
+_pairs = Memo(12)
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixChoice:
+    """What the controls say."""
+
+    symbols: tuple[str, ...]
+    timeframe: str
+    range_name: str
+    on: On
+    kind: Kind
+    is_clustered: bool
+    min_turnover: float
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixView:
+    """The matrix of one step of time, and what it says."""
+
+    panel: Panel
+    matrix: CorrelationMatrix
+    order: tuple[int, ...]
+    ranked: tuple[RankedPair, ...]
+    start: datetime
+    end: datetime
+
+    def table(self) -> pl.DataFrame:
+        """Return every pair, the strongest first, as it is downloaded."""
+        return pl.DataFrame(
+            [(one.first, one.second, one.correlation, one.rows) for one in self.ranked],
+            orient="row",
+            schema={"symbol_a": pl.String, "symbol_b": pl.String, "correlation": pl.Float64,
+                    "bars": pl.Int64},
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PairDetail:
+    """The chosen pair: its signature plot and its correlation over time."""
+
+    signature: Signature | None
+    signature_spec: Spec | None
+    rolling_spec: Spec | None
+    words: str
+
+
+def matrix_view(feed: Feeder, pulse: Pulse, choice: MatrixChoice) -> MatrixView | None:
+    """Return the newest matrix, None while nothing is closed; a newer one follows by itself.
+
+    Raises StoreError where nothing can be read, DataError where the bars allow no answer.
+    """
+    found = _stretch(pulse, choice)
+    if found is None:
+        return None
+    start, end = found
+    place = (feed.store.path, choice)
+    turn = int(datetime.now(UTC).timestamp() / 30)
+
+    def build() -> MatrixView:
+        panel = read_panel(feed.store, choice.symbols, choice.timeframe, start, end,
+                           min_turnover=choice.min_turnover)  # fmt: skip
+        matrix = panel_correlation(panel, on=choice.on, kind=choice.kind)
+        order = tuple(range(len(choice.symbols)))
+        if choice.is_clustered:
+            order = clustered_order(matrix.values)
+        return MatrixView(panel, matrix, order, ranked_pairs(matrix), start, end)
+
+    view: MatrixView = _matrices.latest(place, (place, end, turn), build)
+    return view
+
+
+def _stretch(pulse: Pulse, choice: MatrixChoice) -> tuple[datetime, datetime] | None:
+    """Return the closed bars\' range: up to a fixed step of time, on whole bars."""
+    bounds = [pulse.bounds[symbol] for symbol in choice.symbols if symbol in pulse.bounds]
+    if not bounds:
+        return None
+    bar_ms = timeframe_seconds(choice.timeframe) * 1000
+    newest = epoch_ms(max(last for _, last in bounds)) - SETTLE_S * 1000
+    first = epoch_ms(min(first for first, _ in bounds))
+    span_ms = min(RANGES[choice.range_name] * 1000, max(newest - first, bar_ms))
+    step_ms = fixed_step_s(span_ms / 1000, bar_ms // 1000, STEPS_A_RANGE) * 1000
+    end = math.floor(newest / step_ms) * step_ms
+    start = math.floor((end - span_ms) / bar_ms) * bar_ms
+    return (utc(start), utc(end)) if end - start >= 2 * bar_ms else None
+
+
+def matrix_figure(view: MatrixView, chosen: tuple[str, str] | None) -> Spec:
+    """Return the heatmap."""
+    return matrix_chart(view.matrix, view.order, chosen)
+
+
+def matrix_cards(view: MatrixView, choice: MatrixChoice) -> tuple[Card, ...]:
+    """Return the row of numbers: strongest, weakest, typical, and what they stand on."""
+    words = "Pearson" if choice.kind == "pearson" else "Spearman (ranks)"
+    basis = f"{words} correlation of {'log returns' if choice.on == 'returns' else 'log prices'}"
+    values = np.array([one.correlation for one in view.ranked])
+    # The weakest is the one nearest to none at all; a strongly negative pair is not weak.
+    weakest = min(view.ranked, key=lambda one: abs(one.correlation), default=None)
+    strongest = max(view.ranked, key=lambda one: abs(one.correlation), default=None)
+    rows = view.matrix.counts[np.triu_indices(len(view.matrix.symbols), 1)]
+    total = len(view.panel.closes) - (choice.on == "returns")
+    span = span_words((view.end - view.start).total_seconds())
+    return (
+        _pair_card("Strongest pair", strongest, f"{basis} farthest from 0."),
+        _pair_card("Weakest pair", weakest, f"{basis} nearest to 0."),
+        Card("Median ρ", number(float(np.median(values)) if len(values) else None),
+             f"{len(values):,} pairs", (), "", f"Median over all pairs. {basis}."),
+        Card("Common bars", f"{int(rows.min()):,} – {int(rows.max()):,}" if len(rows) else UNKNOWN,
+             f"of {total:,} {timeframe_label(choice.timeframe)} in {span}", (), "",
+             "Bars that both symbols of a pair have; a return across a missing bar is left out."),
+    )  # fmt: skip
+
+
+def _pair_card(label: str, one: RankedPair | None, words: str) -> Card:
+    if one is None:
+        return Card(label, UNKNOWN, None, (), "", f"{words} No pair has enough common bars.")
+    below = f"{one.first.upper()} · {one.second.upper()}"
+    return Card(label, number(one.correlation), below, (), "", f"{words} {one.rows:,} bars.")
+
+
+def extremes(view: MatrixView, count: int) -> pl.DataFrame:
+    """Return the strongest and the weakest pairs as a table to read."""
+    by_size = sorted(view.ranked, key=lambda one: -abs(one.correlation))
+    if len(by_size) > 2 * count:
+        marked = [("strong", one) for one in by_size[:count]]
+        marked += [("weak", one) for one in reversed(by_size[-count:])]
+    else:
+        marked = [("", one) for one in by_size]
+    rows = [
+        (kind, f"{one.first.upper()} / {one.second.upper()}", one.correlation, one.rows)
+        for kind, one in marked
+    ]
+    return pl.DataFrame(rows, orient="row", schema=["Kind", "Pair", "ρ", "Bars"])
+
+
+def pair_detail(feed: Feeder, view: MatrixView, chosen: tuple[str, str]) -> PairDetail:
+    """Return the chosen pair's signature plot and rolling correlation."""
+    key = (feed.store.path, chosen, view.panel.timeframe, view.start, view.end, view.panel.symbols)
+
+    def build() -> PairDetail:
+        found, words = _signature(feed, view, chosen)
+        return PairDetail(
+            found, signature_chart(found) if found else None, _rolling(view, chosen), words
+        )
+
+    detail: PairDetail = _pairs.latest(key[:3], key, build)
+    return detail
+
+
+def _signature(
+    feed: Feeder, view: MatrixView, chosen: tuple[str, str]
+) -> tuple[Signature | None, str]:
+    """Return the signature of the newest trades of the range, and what it says in words."""
+    with feed.store.read() as con:
+        legs = [
+            load_newest_trades(con, symbol, view.start, view.end, limit=SIGNATURE_TRADES)
+            for symbol in chosen
+        ]
+    if any(leg.is_empty() for leg in legs):
+        return None, "No trades of this pair are kept over the range: bars alone cannot say more."
+    # Where a leg has more trades than are read, both begin where the shorter one does.
+    since = max(leg["ts"][0] for leg in legs)
+    legs = [leg.filter(pl.col("ts") >= since) for leg in legs]
+    columns: list[Any] = []
+    for leg in legs:
+        columns += [leg["ts"].to_physical().to_numpy(), leg["price"].to_numpy()]
+    try:
+        found = signature(*columns)
+    except NotEnoughData as error:
+        return None, f"No signature plot: {error}."
+    return found, signature_words(found, legs[0].height, legs[1].height, view.end, since)
+
+
+def signature_words(
+    found: Signature, trades_a: int, trades_b: int, end: datetime, since: datetime
+) -> str:
+    """Return what the signature plot says, and what it stands on."""
+    span = span_words((end - since).total_seconds())
+    stands = f"{trades_a:,} and {trades_b:,} trades over {span}"
+    if found.recommended_s is None:
+        return f"No bar size to recommend: {found.reason}. {stands}."
+    share = found.correlation[found.bars_s.index(found.recommended_s)]
+    trades = (
+        f"the trades themselves {number(found.reference.reference, 2)} (Hayashi-Yoshida, bounce "
+        f"taken out; {number(found.reference.correlation, 2)} with it)"
+    )
+    later = ""
+    if abs(found.target) > abs(found.reference.reference):
+        later = " The long bars read more than the trades: one leg follows the other a while later."
+    return (
+        f"**Use {size_label(found.recommended_s)} bars or longer**: they read {number(share, 2)}, "
+        f"{trades}. Shorter bars read too low, because the legs trade at different moments "
+        f"(Epps).{later} {stands}."
+    )
+
+
+def _rolling(view: MatrixView, chosen: tuple[str, str]) -> Spec | None:
+    """Return the pair's rolling correlation of returns over the range."""
+    columns = [view.panel.symbols.index(symbol) for symbol in chosen]
+    returns = log_returns(view.panel.closes[:, columns])
+    known = np.isfinite(returns).all(axis=1)
+    if known.sum() < ROLLING_WINDOW:
+        return None
+    values: Floats = rolling_correlation(returns[known, 0], returns[known, 1], ROLLING_WINDOW)
+    times = view.panel.times[1:].filter(pl.Series(known))
+    rows = thinned([values], POINTS)
+    return rolling_chart(times[rows], values[rows], ROLLING_WINDOW)

@@ -15,7 +15,8 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.shared.assets import asset_routes
-from pages.shared.frame import CORRELATION, DATA, PAIR, PRICES, frame
+from pages.shared.frame import frame
+from pages.shared.places import CORRELATION, DATA, PAIR, PRICES
 
 
 def main() -> None:
@@ -55,8 +56,6 @@ def main() -> None:
         )
     ]
     page = st.navigation({"Market": market, "Operate": operate}, position="top")
-    if asked := st.session_state.pop("_go", None):
-        st.switch_page({"data": operate[0], "pair": market[1]}[asked])
     frame()
     page.run()
 

@@ -22,6 +22,7 @@ from pages.shared.figure import figure
 from pages.shared.frame import stale_words
 from pages.shared.notices import noticed
 from pages.shared.pair_pickers import held_s
+from pages.shared.places import PAIR
 from pages.shared.pulse import WRITING
 from pages.shared.welcome import is_ready, started_s, starting, waiting, welcome
 
@@ -113,9 +114,10 @@ def detail(feed: Feeder, view: MatrixView, chosen: tuple[str, str]) -> None:
     """Show the chosen pair: which bars to use, and its correlation over time."""
     with st.container(horizontal=True, vertical_alignment="center", key="chosen"):
         st.markdown(f"#### {chosen[0].upper()} / {chosen[1].upper()}")
-        if st.button("Open the pair", icon=":material/compare_arrows:", key="open-pair"):
-            st.session_state["_pair"], st.session_state["_go"] = chosen, "pair"
-            st.rerun()
+        st.page_link(
+            PAIR, label="Open the pair", icon=":material/compare_arrows:",
+            query_params={"y": chosen[0].upper(), "x": chosen[1].upper()},
+        )  # fmt: skip
     found = pair_detail(feed, view, chosen)
     st.markdown(found.words)
     with st.grid(2, min_column_width=330, key="detail-grid"):

@@ -9,14 +9,12 @@ import streamlit as st
 from pages.shared import sources
 from pages.shared.feeder import feeder
 from pages.shared.notices import notice_for
+from pages.shared.places import DATA
 from pages.shared.pulse import Pulse
 
 PILL_S = 2.0
 # While the worker reports trouble, a chart without a trade for this long is called old.
 SILENT_S = 10.0
-PRICES, PAIR = "pages/market/prices.py", "pages/market/pair.py"
-CORRELATION = "pages/market/correlation.py"
-DATA = "pages/operate/data.py"
 _COLOURS = {
     "live": "green",
     "starting": "orange",

@@ -22,6 +22,7 @@ from core.errors import (
     WrongFile,
     WrongVenue,
 )
+from pages.shared.places import DATA
 
 AGAIN, DATA_PAGE, PRACTICE_SOURCE = "Try again", "Open Data", "Use the practice exchange"
 
@@ -96,7 +97,10 @@ def show_notice(error: PerpduckError, *, key: str) -> None:
     icon = ":material/error:" if notice.is_grave else ":material/hourglass_top:"
     words = str(error)
     box(f"**{notice.title}.** {notice.advice}\n\n{words[:1].upper()}{words[1:]}", icon=icon)
-    if st.button(notice.button, key=f"notice-{key}", on_click=_ACTIONS[notice.button]):
+    if notice.button == DATA_PAGE:
+        # A link, because Streamlit's switch refuses while controls are bound to the address.
+        st.page_link(DATA, label=DATA_PAGE, icon=":material/database:")
+    elif st.button(notice.button, key=f"notice-{key}", on_click=_ACTIONS[notice.button]):
         # Inside a fragment a click runs the fragment alone; the help concerns the whole page.
         st.rerun()
 
@@ -110,10 +114,6 @@ def noticed(key: str) -> Iterator[None]:
         show_notice(error, key=key)
 
 
-def _go_to_data() -> None:
-    st.session_state["_go"] = "data"
-
-
 def _use_practice() -> None:
     st.session_state["_source_chosen"] = "practice"
 
@@ -124,6 +124,5 @@ def _again() -> None:
 
 _ACTIONS: dict[str, Callable[[], None]] = {
     AGAIN: _again,
-    DATA_PAGE: _go_to_data,
     PRACTICE_SOURCE: _use_practice,
 }

@@ -106,10 +106,8 @@ def _more() -> dict[str, object]:
 
 
 def _begin(available: Sequence[str], held: float) -> None:
-    """Set what a first visit sees, and what another page or source asks for."""
+    """Set what a first visit sees, and replace what another source does not have."""
     state = st.session_state
-    if asked := state.pop("_pair", None):
-        state["y"], state["x"] = asked
     first = next((pair for pair in FIRST_PAIRS if set(pair) <= set(available)), None)
     y, x = first or (available[0], available[1 % len(available)])
     query = st.query_params

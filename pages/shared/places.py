@@ -1,0 +1,6 @@
+"""Where the pages lie, for the navigation and for links between them."""
+
+PRICES = "pages/market/prices.py"
+PAIR = "pages/market/pair.py"
+CORRELATION = "pages/market/correlation.py"
+DATA = "pages/operate/data.py"

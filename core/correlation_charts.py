@@ -17,6 +17,21 @@ from core.stats.correlation import CorrelationMatrix
 MOST_NUMBERS = 16
 # Amber below, blue above, the page itself in between: told apart without colour vision.
 SCALE = [[0.0, "$leg_y"], [0.5, "$background"], [1.0, "$leg_x"]]
+COLOURS: Spec = {
+    "cmin": -1,
+    "cmax": 1,
+    "colorscale": SCALE,
+    "colorbar": {
+        "thickness": 10,
+        "len": 0.6,
+        "outlinewidth": 0,
+        "tickvals": [-1, -0.5, 0, 0.5, 1],
+        "ticktext": ["−1", "−0.5", "0", "+0.5", "+1"],
+        "tickfont": {"color": "$muted"},
+    },
+}
+# What a narrow screen has no room for.
+NARROW_MATRIX: Spec = {"coloraxis": COLOURS | {"showscale": False}}
 
 
 def short_names(symbols: Sequence[str]) -> tuple[str, ...]:
@@ -45,20 +60,14 @@ def matrix_chart(
         "x": list(range(len(names))),
         "y": list(range(len(names))),
         "z": shown,
-        "zmin": -1,
-        "zmax": 1,
-        "colorscale": SCALE,
+        "coloraxis": "coloraxis",
         "customdata": [[[a, b] for b in symbols] for a in symbols],
         "text": words,
         "hovertemplate": "%{text}<extra></extra>",
         "hoverongaps": True,
         "xgap": 1,
         "ygap": 1,
-        "colorbar": {
-            "thickness": 10, "len": 0.6, "outlinewidth": 0, "tickvals": [-1, -0.5, 0, 0.5, 1],
-            "ticktext": ["−1", "−0.5", "0", "+0.5", "+1"], "tickfont": {"color": "$muted"},
-        },
-    }  # fmt: skip
+    }
     layout = _layout("matrix")
     ticks = {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": list(names)}
     size = 12 if len(names) <= 24 else 9
@@ -66,6 +75,7 @@ def matrix_chart(
                     "tickfont": {"color": "$muted", "size": size}, "ticks": ""}  # fmt: skip
     layout |= {
         "plot_bgcolor": "$grid",
+        "coloraxis": COLOURS,
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "xaxis": side | {"side": "bottom", "tickangle": -90 if len(names) > 10 else 0,
                          "automargin": True, "constrain": "domain"},

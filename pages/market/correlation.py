@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.correlation_charts import NARROW_MATRIX
 from pages.shared import sources
 from pages.shared.cards import show_cards
 from pages.shared.correlation_pickers import matrix_controls
@@ -83,7 +84,10 @@ def show(feed: Feeder, view: MatrixView, choice: MatrixChoice, stale: str) -> No
     chosen = chosen_pair(view)
     left, right = st.columns((3, 2))
     with left:
-        clicked = figure(matrix_figure(view, chosen), key="matrix", height=620, clickable=True)
+        clicked = figure(
+            matrix_figure(view, chosen), key="matrix", height=620, clickable=True,
+            narrow=NARROW_MATRIX,
+        )  # fmt: skip
         stale_note = f" · {stale}" if stale else ""
         st.caption(f"As of {view.end:%Y-%m-%d %H:%M:%S} UTC{stale_note}. Click a cell.")
     with right:

@@ -1,0 +1,115 @@
+"""Pair and Correlation in a real browser: the chart's panels, clicks, links, screens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.browser.conftest import PHONE, WIDE, ChartPage, Server, serving
+from tests.browser.test_prices import fits
+from tests.pages.test_pair_page import pair_store
+
+Open = Callable[..., ChartPage]
+QUERY = "source=practice&y=ARBUSDT&x=OPUSDT&tf=1s&span=1h"
+
+
+@pytest.fixture(scope="module")
+def pair_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The app on two hours of a pair that comes back, whose worker was stopped."""
+    home = tmp_path_factory.mktemp("pair")
+    pair_store(home, 7_200)
+    with serving(home) as server:
+        yield server
+
+
+def test_a_shared_link_opens_on_a_cold_server_as_it_was(
+    pair_server: Server, chart_page: Open
+) -> None:
+    """First in this module: nobody has asked this server for anything before."""
+    chart = chart_page()
+    chart.open(f"{pair_server.url}/pair?{QUERY}&hedge=Rolling&window=120")
+    assert chart.page.get_by_text("Page not found").count() == 0
+    facts = chart.facts()
+    assert facts["timeframe"] == 1
+    assert 3_000_000 < facts["to"] - facts["from"] < 4_500_000
+    text = chart.page.locator(".pd-readouts").inner_text()
+    for words in ("ARBUSDT", "OPUSDT", "Spread", "z-score", "120 bars", "β"):
+        assert words in text
+    assert "in-sample" not in text
+    chart.page.get_by_text("Cointegrated at 1%").wait_for()
+    assert "hedge=Rolling" in chart.page.url
+
+
+def test_zooming_keeps_the_view_and_finds_finer_points(
+    pair_server: Server, chart_page: Open
+) -> None:
+    chart = chart_page()
+    chart.open(f"{pair_server.url}/pair?{QUERY}")
+    whole = chart.facts()
+    assert whole["points"] < 3_000
+    for _ in range(3):
+        chart.page.locator(".pd-in").click()
+        chart.page.wait_for_timeout(500)
+    chart.wait(lambda facts: facts["to"] - facts["from"] < 1_200_000, "it did not zoom")
+    seen = chart.facts()
+    chart.page.wait_for_timeout(2_500)
+    later = chart.facts()
+    assert (later["from"], later["to"]) == (seen["from"], seen["to"])
+    assert later["renders"] > seen["renders"] - 1
+    chart.page.locator(".pd-reset").click()
+    chart.wait(lambda facts: facts["to"] - facts["from"] > 3_000_000, "it did not return")
+
+
+def test_a_control_changes_the_chart_and_the_address(pair_server: Server, chart_page: Open) -> None:
+    chart = chart_page()
+    chart.open(f"{pair_server.url}/pair?{QUERY}")
+    assert "in-sample" in chart.page.locator(".pd-readouts").inner_text()
+    chart.page.locator(".st-key-hedge").get_by_text("Refit", exact=True).click()
+    chart.page.wait_for_url("**hedge=Refit**")
+    chart.page.wait_for_function(
+        "!document.querySelector('.pd-readouts').innerText.includes('in-sample')"
+    )
+    chart.page.locator(".st-key-swap button").click()
+    chart.page.wait_for_url("**y=OPUSDT**")
+    assert "x=ARBUSDT" in chart.page.url
+    assert "hedge=Refit" in chart.page.url
+
+
+def test_a_cell_chooses_the_pair_and_the_link_opens_it(
+    pair_server: Server, chart_page: Open
+) -> None:
+    chart = chart_page()
+    chart.page.goto(f"{pair_server.url}/correlation?source=practice&mtf=1s&mspan=1h")
+    chart.page.wait_for_selector(".st-key-matrix .pd-figure[data-renders]")
+    first = chart.page.locator("h4").first.inner_text()
+    cells = chart.page.locator(".st-key-matrix .nsewdrag").first.bounding_box()
+    # Of three symbols' cells the one in the first row's last column.
+    chart.page.mouse.click(cells["x"] + cells["width"] * 0.83, cells["y"] + cells["height"] * 0.17)
+    chart.page.wait_for_function(f"document.querySelector('h4').innerText !== {first!r}")
+    y, x = (part.strip() for part in chart.page.locator("h4").first.inner_text().split("/"))
+    chart.page.get_by_text("Open the pair").click()
+    chart.page.wait_for_url(f"**y={y}**")
+    chart.wait_for_chart()
+    assert f"x={x}" in chart.page.url
+    assert y in chart.page.locator(".pd-readouts").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_screens_fit_and_are_kept(
+    pair_server: Server, chart_page: Open, scheme: str, size: dict[str, int]
+) -> None:
+    name = "wide" if size is WIDE else "phone"
+    chart = chart_page(color_scheme=scheme, viewport=size)
+    chart.open(f"{pair_server.url}/pair?{QUERY}")
+    chart.page.wait_for_timeout(1500)
+    fits(chart)
+    chart.page.set_viewport_size({"width": size["width"], "height": 1500})
+    chart.page.wait_for_timeout(1500)
+    chart.shoot(f"pair-{name}-{scheme}")
+    chart.page.goto(f"{pair_server.url}/correlation?source=practice&mtf=1s&mspan=1h")
+    chart.page.wait_for_selector(".st-key-signature .pd-figure[data-renders]")
+    chart.page.wait_for_timeout(1500)
+    fits(chart)
+    chart.shoot(f"correlation-{name}-{scheme}")

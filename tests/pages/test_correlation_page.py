@@ -1,0 +1,108 @@
+"""The Correlation page in the browserless runner: matrix, pickers, chosen pair, download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.store import Store
+from tests.pages.test_pages import words
+from tests.pages.test_pair_page import cards, pair_store
+
+PAGE = "pages/market/correlation.py"
+App = Callable[..., AppTest]
+
+
+@pytest.fixture
+def pairs(home: Path) -> Store:
+    """Two hours of seconds of three symbols."""
+    return pair_store(home, 7_200)
+
+
+def view(page: AppTest):  # type: ignore[no-untyped-def]
+    return page.session_state["_matrix_shown"]["view"]
+
+
+def test_the_numbers_come_first_and_say_what_they_stand_on(app: App, pairs: Store) -> None:
+    page = app(PAGE)
+    assert not page.error, [one.value for one in page.error]
+    found = cards(page)
+    assert list(found) == ["Strongest pair", "Weakest pair", "Median ρ", "Common bars"]
+    assert page.metric[0].delta in ("ARBUSDT · OPUSDT", "OPUSDT · ARBUSDT")
+    assert "3 pairs" in page.metric[2].delta
+    assert "1s" in page.metric[3].delta
+    matrix = view(page).matrix
+    assert set(matrix.symbols) == {"arbusdt", "opusdt", "btcusdt"}
+    assert np.allclose(np.diag(matrix.values), 1.0)
+    assert np.allclose(matrix.values, matrix.values.T)
+    strongest = np.abs(matrix.values[np.triu_indices(3, 1)]).max()
+    assert float(found["Strongest pair"].replace("−", "-")) == pytest.approx(strongest, abs=6e-4)
+
+
+def test_the_matrix_is_numpy_s_on_the_panel(app: App, pairs: Store) -> None:
+    found = view(app(PAGE, mtf="1m", mspan="1h"))
+    assert found.panel.timeframe == "1min"
+    assert len(found.panel.closes) == pytest.approx(60, abs=2)
+    returns = np.diff(np.log(found.panel.closes), axis=0)
+    returns = returns[np.isfinite(returns).all(axis=1)]
+    np.testing.assert_allclose(found.matrix.values, np.corrcoef(returns.T), atol=1e-9)
+
+
+def test_each_picker_changes_what_it_says(app: App, pairs: Store) -> None:
+    base = view(app(PAGE, mtf="1s", mspan="1h"))
+    levels = app(PAGE, mtf="1s", mspan="1h", on="levels")
+    assert "40%" in "\n".join(one.value for one in levels.warning)
+    assert not np.allclose(view(levels).matrix.values, base.matrix.values)
+    ranks = view(app(PAGE, mtf="1s", mspan="1h", kind="Spearman"))
+    assert ranks.matrix.kind == "spearman"
+    assert view(app(PAGE, mtf="1s", mspan="15m")).panel.closes.shape[0] == 900
+    clustered = view(app(PAGE, mtf="1s", mspan="1h", order="clustered"))
+    places = [clustered.matrix.symbols[at] for at in clustered.order]
+    assert abs(places.index("arbusdt") - places.index("opusdt")) == 1
+    middle = float(np.nanmedian(base.panel.closes[:, base.matrix.symbols.index("opusdt")])) * 10
+    thin = view(app(PAGE, mtf="1s", mspan="1h", mmin=str(round(middle, 2))))
+    assert thin.matrix.counts.sum() < base.matrix.counts.sum()
+
+
+def test_some_symbols_can_be_chosen(app: App, pairs: Store) -> None:
+    page = app(PAGE, of="ARBUSDT")
+    assert "at least two" in words(page)
+
+
+def test_the_strongest_pair_is_shown_in_detail_with_the_bar_size_to_use(
+    app: App, pairs: Store
+) -> None:
+    page = app(PAGE)
+    text = words(page)
+    assert "ARBUSDT / OPUSDT" in text or "OPUSDT / ARBUSDT" in text
+    assert "Hayashi-Yoshida" in text or "No bar size" in text
+    assert "trades over" in text
+
+
+def test_the_table_and_the_download_are_the_matrix(app: App, pairs: Store) -> None:
+    page = app(PAGE)
+    found = view(page)
+    table = found.table()
+    assert table.columns == ["symbol_a", "symbol_b", "correlation", "bars"]
+    assert table.height == 3
+    assert table["correlation"].is_sorted(descending=True)
+    shown = page.dataframe[0].value
+    assert set(shown["Pair"]) == {
+        f"{a.upper()} / {b.upper()}" for a, b in table.select("symbol_a", "symbol_b").iter_rows()
+    }
+
+
+def test_too_many_closes_are_refused_in_words(app: App, pairs: Store) -> None:
+    page = app(PAGE, mtf="1s", mspan="all")
+    assert not page.exception
+
+
+def test_hardly_any_data_is_an_answer_too(app: App, home: Path) -> None:
+    pair_store(home, 4)
+    page = app(PAGE, mtf="1m", mspan="1d")
+    assert not page.exception
+    assert "closed bars" in words(page)

@@ -41,8 +41,7 @@ def pair_controls(available: Sequence[str], held: float) -> PairChoice:
     _begin(available, held)
     y = _leg("y", "Dependent leg y: held against β units of the other.", available)
     st.button(
-        "",
-        icon=":material/swap_horiz:",
+        "⇄",
         key="swap",
         on_click=_swap,
         help="Swap the legs; the regression is fitted anew.",

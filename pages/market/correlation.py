@@ -24,24 +24,16 @@ from pages.shared.frame import stale_words
 from pages.shared.notices import noticed
 from pages.shared.pair_pickers import held_s
 from pages.shared.places import PAIR
-from pages.shared.pulse import WRITING
-from pages.shared.welcome import is_ready, started_s, starting, waiting, welcome
+from pages.shared.pulse import Pulse
+from pages.shared.welcome import when_ready
 
 ROWS = 8
 
 
-def page() -> None:
-    """Show the page, the welcome, or the wait between the two."""
-    source = sources.current()
-    pulse = feeder(source.store).pulse()
-    if is_ready(source, pulse):
-        live(source, controls(sources.in_order(pulse.stored), held_s(pulse)))
-    elif started_s(source.name) is not None or pulse.health.state in WRITING:
-        starting(source)
-    elif pulse.error and source.store.exists():
-        waiting(source)
-    else:
-        welcome()
+def page(source: sources.Source, pulse: Pulse) -> None:
+    """Show the controls, and what they ask for."""
+    available = sources.in_order(pulse.stored)
+    live(source, controls(available, held_s(pulse)), frozenset(available))
 
 
 def controls(available: list[str], held: float) -> MatrixChoice:
@@ -57,10 +49,12 @@ def controls(available: list[str], held: float) -> MatrixChoice:
 
 
 @st.fragment(run_every=2.0)
-def live(source: sources.Source, choice: MatrixChoice) -> None:
+def live(source: sources.Source, choice: MatrixChoice, available: frozenset[str]) -> None:
     """Show the matrix, then the chosen pair; every two seconds, new once a step of time."""
     feed = feeder(source.store)
     pulse = feed.pulse()
+    if pulse.stored and set(pulse.stored) != available:
+        st.rerun()
     with noticed("correlation"):
         if len(choice.symbols) < 2:
             st.info("Choose at least two symbols.", icon=":material/grid_on:")
@@ -135,4 +129,4 @@ def detail(feed: Feeder, view: MatrixView, chosen: tuple[str, str]) -> None:
                 st.caption("Too few returns for a rolling correlation: choose a longer range.")
 
 
-page()
+when_ready(page)

@@ -17,26 +17,17 @@ from pages.shared.pair_cards import pair_cards, provenance_words
 from pages.shared.pair_pickers import held_s, pair_controls
 from pages.shared.pair_statistics import statistics
 from pages.shared.pair_view import PairChoice, PairView, pair_view
-from pages.shared.pulse import WRITING
-from pages.shared.welcome import is_ready, started_s, starting, waiting, welcome
+from pages.shared.pulse import Pulse
+from pages.shared.welcome import when_ready
 
 CHART = "pair-chart"
 
 
-def page() -> None:
-    """Show the page, the welcome, or the wait between the two."""
-    source = sources.current()
-    pulse = feeder(source.store).pulse()
-    if is_ready(source, pulse):
+def page(source: sources.Source, pulse: Pulse) -> None:
+    """Show the controls, and what they ask for."""
+    with noticed("pair-controls"):
         available = sources.in_order(pulse.stored)
-        with noticed("pair-controls"):
-            live(source, controls(available, held_s(pulse)))
-    elif started_s(source.name) is not None or pulse.health.state in WRITING:
-        starting(source)
-    elif pulse.error and source.store.exists():
-        waiting(source)
-    else:
-        welcome()
+        live(source, controls(available, held_s(pulse)), frozenset(available))
 
 
 def controls(available: list[str], held: float) -> PairChoice:
@@ -56,10 +47,15 @@ def controls(available: list[str], held: float) -> PairChoice:
 
 
 @st.fragment(run_every=1.0)
-def live(source: sources.Source, choice: PairChoice) -> None:
+def live(source: sources.Source, choice: PairChoice, available: frozenset[str]) -> None:
     """Show the verdict, the numbers and the chart; once a second."""
     feed = feeder(source.store)
     pulse = feed.pulse()
+    if pulse.stored and set(pulse.stored) != available:
+        st.rerun()
+    if len(available) < 2:
+        st.info("One symbol is stored; a pair needs two.", icon=":material/hourglass_empty:")
+        return
     with noticed("pair"):
         view = pair_view(feed, pulse, choice, visible(CHART, choice.nonce))
         if view is None:
@@ -122,4 +118,4 @@ def behind(view: PairView, chosen: str | None) -> None:
         st.code(pair_rolling_sql("rolling_correlations"), language="sql")
 
 
-page()
+when_ready(page)

@@ -14,26 +14,16 @@ from pages.shared.live_chart import live_chart, visible
 from pages.shared.notices import noticed
 from pages.shared.pickers import range_picker, symbols_picker, timeframe_picker, zone_picker
 from pages.shared.price_view import Choice, PriceView, price_view
-from pages.shared.pulse import WRITING
-from pages.shared.welcome import is_ready, started_s, starting, waiting, welcome
+from pages.shared.pulse import Pulse
+from pages.shared.welcome import when_ready
 
 CHART = "prices-chart"
 
 
-def page() -> None:
-    """Show the page, the welcome, or the wait between the two."""
-    source = sources.current()
-    pulse = feeder(source.store).pulse()
-    if is_ready(source, pulse):
-        available = sources.in_order(pulse.stored)
-        choice = controls(available)
-        live(source, choice, tuple(available))
-    elif started_s(source.name) is not None or pulse.health.state in WRITING:
-        starting(source)
-    elif pulse.error and source.store.exists():
-        waiting(source)
-    else:
-        welcome()
+def page(source: sources.Source, pulse: Pulse) -> None:
+    """Show the controls, and what they ask for."""
+    available = sources.in_order(pulse.stored)
+    live(source, controls(available), tuple(available))
 
 
 def controls(available: list[str]) -> Choice:
@@ -88,4 +78,4 @@ def show(view: PriceView, choice: Choice, stale: str) -> None:
         )
 
 
-page()
+when_ready(page)

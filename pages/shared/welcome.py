@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -18,6 +19,20 @@ START_S = 45.0
 SIGN_S = 12.0
 # The best known symbol's first trade is waited for this long when others already came.
 PATIENCE_S = 8.0
+
+
+def when_ready(show: Callable[[sources.Source, Pulse], None]) -> None:
+    """Show the page, or the welcome, or the wait between the two."""
+    source = sources.current()
+    pulse = feeder(source.store).pulse()
+    if is_ready(source, pulse):
+        show(source, pulse)
+    elif started_s(source.name) is not None or pulse.health.state in WRITING:
+        starting(source)
+    elif pulse.error and source.store.exists():
+        waiting(source)
+    else:
+        welcome()
 
 
 def welcome() -> None:

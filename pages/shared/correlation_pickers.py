@@ -11,7 +11,7 @@ from core.matrix import On
 from core.queries import TIMEFRAMES
 from core.stats.correlation import Kind
 from pages.shared.correlation_view import MatrixChoice
-from pages.shared.pair_pickers import SHORT_S, choice, segments
+from pages.shared.pair_pickers import choice, segments, suggest_bars
 from pages.shared.window import RANGES, timeframe_label
 
 MOST_SYMBOLS = 80
@@ -20,18 +20,14 @@ Order = Literal["list", "clusters"]
 
 def matrix_controls(available: Sequence[str], held: float) -> MatrixChoice:
     """Show the bar of controls; ``held`` seconds of history pick the first timeframe."""
-    state, query = st.session_state, st.query_params
-    for key, short in (("mtf", "1s"), ("mspan", "1h")):
-        if key not in state and key not in query and held < SHORT_S:
-            state[key] = short
+    suggest_bars("mtf", "mspan", held)
     symbols = _symbols(available)
     timeframe = choice(
         "mtf", "Timeframe", list(TIMEFRAMES), timeframe_label,
-        "Time a bar covers.", first="1min", width=92,
+        "Time a bar covers.",
     )  # fmt: skip
     span = choice(
         "mspan", "Range", list(RANGES), str, "Time up to the newest closed bar.",
-        first="1d", width=92,
     )  # fmt: skip
     on = segments("on", "Correlate", {"returns": "returns", "levels": "levels"},
                   "Log returns between neighbouring bars, or log prices.")  # fmt: skip

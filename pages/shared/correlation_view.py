@@ -176,7 +176,8 @@ def extremes(view: MatrixView, count: int) -> pl.DataFrame:
         (kind, f"{one.first.upper()} / {one.second.upper()}", one.correlation, one.rows)
         for kind, one in marked
     ]
-    return pl.DataFrame(rows, orient="row", schema=["Kind", "Pair", "ρ", "Bars"])
+    table = pl.DataFrame(rows, orient="row", schema=["Kind", "Pair", "ρ", "Bars"])
+    return table if len(by_size) > 2 * count else table.drop("Kind")
 
 
 def pair_detail(feed: Feeder, view: MatrixView, chosen: tuple[str, str]) -> PairDetail:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from core.pair_spec import MIN_BURN_IN, PairSpec
 from core.queries import TIMEFRAMES
@@ -49,11 +51,11 @@ def pair_controls(available: Sequence[str], held: float) -> PairChoice:
     x = _leg("x", "The other leg, x.", available)
     timeframe = choice(
         "tf", "Timeframe", list(TIMEFRAMES), timeframe_label,
-        "Time a bar covers; every statistic counts in these bars.", first="1min", width=92,
+        "Time a bar covers; every statistic counts in these bars.",
     )  # fmt: skip
     span = choice(
         "span", "Range", list(RANGES), str,
-        "Time that the fit and the tests stand on, up to the newest bar.", first="1d", width=92,
+        "Time that the fit and the tests stand on, up to the newest bar.",
     )  # fmt: skip
     scale = segments(
         "scale", "Price scale", {"log": "log", "raw": "raw"},
@@ -106,20 +108,35 @@ def _more() -> dict[str, object]:
 
 def _begin(available: Sequence[str], held: float) -> None:
     """Set what a first visit sees, and replace what another source does not have."""
-    state = st.session_state
     first = next((pair for pair in FIRST_PAIRS if set(pair) <= set(available)), None)
     y, x = first or (available[0], available[1 % len(available)])
-    query = st.query_params
-    # The address carries symbols as they are shown.
-    shown = {symbol.upper(): symbol for symbol in available}
-    for key, value in (("y", y), ("x", x)):
-        known = state[key] in available if key in state else query.get(key) in shown
-        if not known:
-            state[key] = value
-    if "tf" not in state and "tf" not in query and held < SHORT_S:
-        state["tf"] = "1s"
-    if "span" not in state and "span" not in query and held < SHORT_S:
-        state["span"] = "1h"
+    symbols = {symbol.upper(): symbol for symbol in available}
+    suggest("y", symbols, y)
+    suggest("x", symbols, x)
+    suggest_bars("tf", "span", held)
+
+
+def suggest_bars(timeframe: str, span: str, held: float) -> None:
+    """Suggest seconds over an hour while little is held, later minutes over a day."""
+    is_short = held < SHORT_S
+    names = {timeframe_label(name): name for name in TIMEFRAMES}
+    suggest(timeframe, names, "1s" if is_short else "1min")
+    suggest(span, {name: name for name in RANGES}, "1h" if is_short else "1d")
+
+
+def suggest(key: str, shown: Mapping[str, str], value: str) -> None:
+    """Give a control its first value, where neither the session nor the address has a valid one.
+
+    It is written into the address as well: Streamlit leaves a first value out, and another reader
+    of the link may begin with another. ``shown``: the address' words.
+    """
+    state, query = st.session_state, st.query_params
+    if state[key] in shown.values() if key in state else query.get(key) in shown:
+        return
+    state[key] = value
+    # Refused where the control is on the screen: it then writes its address itself.
+    with suppress(StreamlitAPIException):
+        query[key] = next(words for words, option in shown.items() if option == value)
 
 
 def _swap() -> None:
@@ -146,15 +163,14 @@ def segments(key: str, label: str, labels: Mapping[str, str], words: str) -> str
 
 
 def choice(
-    key: str, label: str, options: list[str], shown: Callable[[str], str], words: str,
-    *, first: str, width: int,
-) -> str:  # fmt: skip
-    """Show a choice of some as a short list."""
+    key: str, label: str, options: list[str], shown: Callable[[str], str], words: str
+) -> str:
+    """Show a choice of some as a short list; `suggest` says which comes first."""
     chosen = st.selectbox(
-        label, options, index=options.index(first), format_func=shown, key=key,
-        bind="query-params", help=words, label_visibility="collapsed", width=width,
+        label, options, format_func=shown, key=key, bind="query-params", help=words,
+        label_visibility="collapsed", width=92,
     )  # fmt: skip
-    return chosen if chosen in options else first
+    return chosen if chosen in options else options[0]
 
 
 def _number(

@@ -129,7 +129,7 @@ def test_too_short_data_say_so(app: App, home: Path) -> None:
 
 def test_hardly_any_data_is_an_answer_too(app: App, home: Path) -> None:
     pair_store(home, 6)
-    page = app(PAIR, tf="1min", span="1d")
+    page = app(PAIR, tf="1m", span="1d")
     assert not page.exception
     assert "No closed bar" in words(page) or "share" in words(page)
 
@@ -240,5 +240,13 @@ def test_nonsense_in_the_url_falls_back(app: App, pairs: Store) -> None:
     page = app(PAIR, y="NOSUCH", x="1", tf="7w", span="-3", window="1", hedge="magic", scale="?")
     assert not page.exception
     state = page.session_state
-    assert (state["y"], state["x"], state["span"]) == ("arbusdt", "opusdt", "1d")
+    assert (state["y"], state["x"], state["span"]) == ("arbusdt", "opusdt", "1h")
     assert state["window"] >= 3
+
+
+def test_a_first_visit_is_written_whole_into_the_address(app: App, pairs: Store) -> None:
+    page = app(PAIR)
+    asked = {key: page.query_params[key] for key in ("y", "x", "tf", "span")}
+    assert asked == {"y": "ARBUSDT", "x": "OPUSDT", "tf": "1s", "span": "1h"}
+    again = app(PAIR, **asked)
+    assert cards(again)["β"] == cards(page)["β"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
+from core.costs import TAKER_BPS, round_trip_bps
 from core.pair_spec import Outcome, Provenance
 from core.pairs import PairAnalysis
 from core.verdict import p_words, span_words
@@ -167,15 +169,9 @@ def _correlation(analysis: PairAnalysis) -> Card:
 
 
 def _zscore(view: PairView) -> Card:
-    analysis = view.analysis
     outcome = now(view, "zscore")
-    row = view.series.row(-1, named=True)
-    deviation = None
-    if row["spread"] is not None and row["spread_mean"] is not None:
-        deviation = row["spread"] - row["spread_mean"]
-    below = (
-        spread_text(deviation, analysis.spec.is_log, signed=True) if deviation is not None else ""
-    )
+    found = distance(view)
+    below = found.text if found else ""
     if view.is_forming:
         below = f"{below} provisional".strip()
     value = outcome.value
@@ -185,7 +181,45 @@ def _zscore(view: PairView) -> Card:
         "distance from the mean. A bar that still forms is provisional. |z|·σ is an upper bound "
         "of what comes back, not the expected capture."
     )
+    if found:
+        words += f" {found.words}"
     return _card("z now", text, below or None, words, outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far the spread is from its mean, as text, and what that is worth."""
+
+    text: str
+    words: str
+
+
+def distance(view: PairView) -> Distance | None:
+    """Return the spread's distance from its trailing mean: bps, ticks, and against its cost."""
+    row = view.series.row(-1, named=True)
+    if row["spread"] is None or row["spread_mean"] is None or row["beta"] is None:
+        return None
+    is_log = view.analysis.spec.is_log
+    away = row["spread"] - row["spread_mean"]
+    y, x = row["price_y"], row["price_x"]
+    bps = away * 1e4 if is_log else away / y * 1e4
+    text = spread_text(away, is_log, signed=True)
+    if None in view.tick_sizes:
+        return Distance(text, "In ticks and against its cost: not known, the tick sizes are not.")
+    tick_y, tick_x = (float(size or 0.0) for size in view.tick_sizes)
+    cost = round_trip_bps(
+        row["beta"] if is_log else row["beta"] * x / y,
+        slippage_y_bps=tick_y / y * 1e4,
+        slippage_x_bps=tick_x / x * 1e4,
+    )
+    ticks = abs(bps) / 1e4 * y / tick_y
+    symbol = view.analysis.spec.y.upper()
+    words = (
+        f"The distance is {ticks:,.1f} ticks of {symbol} and {abs(bps) / cost:.2f} times a round "
+        f"trip's cost of {cost:.1f} bps (four taker fills at {TAKER_BPS:g} bps, a tick of "
+        "slippage each)."
+    )
+    return Distance(f"{text} · {abs(bps) / cost:.1f}× cost", words)
 
 
 def spread_text(value: float | None, is_log: bool, *, signed: bool = False) -> str:

@@ -14,7 +14,7 @@ from core.range_tests import VARIANCE_RATIO_BARS
 from core.verdict import p_words, span_words
 from pages.shared.cards import UNKNOWN
 from pages.shared.frame import counted
-from pages.shared.pair_cards import coverage_text, now, number, significant, spread_text
+from pages.shared.pair_cards import coverage_text, distance, now, number, significant, spread_text
 from pages.shared.pair_view import PairView
 
 Shown = Callable[[Any], tuple[str, str]]
@@ -160,3 +160,5 @@ def _moves(view: PairView) -> Iterator[Line]:
     )
     newest = "provisional: the bar still forms" if view.is_forming else "the last closed bar"
     yield "z now", now(view, "zscore"), lambda r: (number(r), newest)
+    if found := distance(view):
+        yield "Distance from the mean", now(view, "spread"), lambda _: (found.text, found.words)

@@ -76,6 +76,7 @@ class PairView:
     seen: tuple[datetime, datetime]
     is_forming: bool
     decimals: tuple[int, int]
+    tick_sizes: tuple[float | None, float | None]
 
     def shown(self) -> pl.DataFrame:
         """Return exactly the bars in view, as they are downloaded."""
@@ -154,6 +155,7 @@ def pair_view(feed: Feeder, pulse: Pulse, choice: PairChoice, seen: View | None)
         seen=(begin, end),
         is_forming=forming is not None,
         decimals=(decimals[0], decimals[1]),
+        tick_sizes=(pulse.tick_sizes.get(choice.spec.y), pulse.tick_sizes.get(choice.spec.x)),
     )
 
 

@@ -114,6 +114,23 @@ def test_every_card_is_there_with_its_tooltip(app: App, pairs: Store) -> None:
     assert float(cards(page)["β"]) == pytest.approx(0.9, abs=0.1)
 
 
+@pytest.mark.parametrize("scale", ["log", "raw"])
+def test_the_distance_is_told_in_ticks_and_against_its_cost(
+    app: App, pairs: Store, scale: str
+) -> None:
+    page = app(PAIR, tf="1s", span="1h", scale=scale)
+    view = page.session_state["_pair_shown"]["view"]
+    row = view.series.row(-1, named=True)
+    away = abs(row["spread"] - row["spread_mean"])
+    share = away if scale == "log" else away / row["price_y"]
+    hedge = row["beta"] * (1 if scale == "log" else row["price_x"] / row["price_y"])
+    cost = 2 * ((5 + 1 / row["price_y"]) + abs(hedge) * (5 + 1 / row["price_x"]))
+    words = page.metric[7].help
+    assert f"{share * row['price_y'] / 1e-4:,.1f} ticks of ARBUSDT" in words
+    assert f"{share * 1e4 / cost:.2f} times a round trip's cost of {cost:.1f} bps" in words
+    assert f"{share * 1e4 / cost:.1f}× cost" in page.metric[7].delta
+
+
 def test_independent_legs_are_noise(app: App, pairs: Store) -> None:
     page = app(PAIR, y="BTCUSDT", x="OPUSDT", tf="1s", span="1h")
     assert "Indistinguishable from noise" in words(page)

@@ -267,3 +267,29 @@ def test_a_first_visit_is_written_whole_into_the_address(app: App, pairs: Store)
     assert asked == {"y": "ARBUSDT", "x": "OPUSDT", "tf": "1s", "span": "1h"}
     again = app(PAIR, **asked)
     assert cards(again)["β"] == cards(page)["β"]
+
+
+def test_carrying_fills_bars_and_says_how_many_are_stale(app: App, pairs: Store) -> None:
+    least = str(round(float(shown(app(PAIR, tf="1s", span="1h"))["price_x"].median()) * 10, 2))
+    joined = shown(app(PAIR, tf="1s", span="1h", min=least))
+    page = app(PAIR, tf="1s", span="1h", min=least, carry="5")
+    assert shown(page).height > joined.height
+    assert "stale 0.0%" not in words(page)
+    assert analysis(page).provenance.stale_share > 0.001  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("query", "one", "other"),
+    [
+        ({"hedge": "Refit"}, {"hold": "10"}, {"hold": "900"}),
+        ({"hedge": "Kalman"}, {"burn": "300"}, {"burn": "900"}),
+    ],
+)
+def test_what_stands_behind_more_changes_the_signal(
+    app: App, pairs: Store, query: dict[str, str], one: dict[str, str], other: dict[str, str]
+) -> None:
+    first = shown(app(PAIR, tf="1s", span="1h", **query, **one))
+    second = shown(app(PAIR, tf="1s", span="1h", **query, **other))
+    both = first.join(second, on="ts", suffix="_other").drop_nulls("zscore")
+    assert both.height > 3_000
+    assert not np.allclose(both["zscore"], both["zscore_other"], rtol=1e-6)

@@ -22,6 +22,7 @@ from pages.shared.feeder import Feeder, feeder
 from pages.shared.figure import figure
 from pages.shared.frame import stale_words
 from pages.shared.notices import noticed
+from pages.shared.pair_cards import number
 from pages.shared.pair_pickers import held_s
 from pages.shared.places import PAIR
 from pages.shared.pulse import Pulse
@@ -80,11 +81,19 @@ def show(feed: Feeder, view: MatrixView, choice: MatrixChoice, stale: str) -> No
     with left:
         clicked = figure(
             matrix_figure(view, chosen), key="matrix", height=620, clickable=True,
-            narrow=NARROW_MATRIX,
+            narrow=NARROW_MATRIX, opens=pair_address(),
         )  # fmt: skip
         stale_note = f" · {stale}" if stale else ""
-        st.caption(f"As of {view.end:%Y-%m-%d %H:%M:%S} UTC{stale_note}. Click a cell.")
+        st.caption(
+            f"As of {view.end:%Y-%m-%d %H:%M:%S} UTC{stale_note}. A click chooses a pair, a double "
+            "click opens it."
+        )
+    if clicked and clicked[0] != clicked[1]:
+        st.session_state["_cell"] = tuple(clicked)
+        st.rerun(scope="fragment")
     with right:
+        if chosen:
+            heading(view, chosen)
         st.dataframe(
             extremes(view, ROWS), hide_index=True, key="extremes",
             alt="Strongest and weakest pairs",
@@ -92,11 +101,28 @@ def show(feed: Feeder, view: MatrixView, choice: MatrixChoice, stale: str) -> No
                            "Bars": st.column_config.NumberColumn(format="localized")},
             height="content",
         )  # fmt: skip
-    if clicked and clicked[0] != clicked[1]:
-        st.session_state["_cell"] = tuple(clicked)
-        st.rerun(scope="fragment")
     if chosen:
         detail(feed, view, chosen)
+
+
+def pair_address() -> str:
+    """Return the Pair page's address below the app's, with this session's source."""
+    return f"pair?source={st.session_state.get('source', '')}"
+
+
+def heading(view: MatrixView, chosen: tuple[str, str]) -> None:
+    """Show the chosen pair's name, its number, and the way to its own page."""
+    row, column = (view.matrix.symbols.index(symbol) for symbol in chosen)
+    value = view.matrix.values[row, column]
+    with st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute",
+        key="chosen",
+    ):  # fmt: skip
+        st.markdown(f"#### {chosen[0].upper()} / {chosen[1].upper()}  ρ {number(float(value), 2)}")
+        st.page_link(
+            PAIR, label="Open the pair", icon=":material/compare_arrows:",
+            query_params={"y": chosen[0].upper(), "x": chosen[1].upper()},
+        )  # fmt: skip
 
 
 def chosen_pair(view: MatrixView) -> tuple[str, str] | None:
@@ -110,12 +136,6 @@ def chosen_pair(view: MatrixView) -> tuple[str, str] | None:
 
 def detail(feed: Feeder, view: MatrixView, chosen: tuple[str, str]) -> None:
     """Show the chosen pair: which bars to use, and its correlation over time."""
-    with st.container(horizontal=True, vertical_alignment="center", key="chosen"):
-        st.markdown(f"#### {chosen[0].upper()} / {chosen[1].upper()}")
-        st.page_link(
-            PAIR, label="Open the pair", icon=":material/compare_arrows:",
-            query_params={"y": chosen[0].upper(), "x": chosen[1].upper()},
-        )  # fmt: skip
     found = pair_detail(feed, view, chosen)
     st.markdown(found.words)
     with st.grid(2, min_column_width=330, key="detail-grid"):

@@ -89,6 +89,8 @@ def verdict_line(view: PairView) -> None:
         found.kind, ":material/hourglass_empty:"
     )
     st.markdown(f"##### {icon} {words}")
+    if view.analysis.filter and (warning := view.analysis.filter.warning):
+        st.caption(f":material/warning: The Kalman filter is not to be trusted here: {warning}.")
     with st.container(horizontal=True, vertical_alignment="center", key="provenance"):
         basis = view.analysis.provenance
         marked = " · :red-badge[hedge in-sample]" if view.analysis.spec.is_in_sample else ""

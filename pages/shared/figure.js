@@ -43,11 +43,26 @@ class Figure {
       this.wired = true
       this.plot.on("plotly_click", ({ points }) => {
         const chosen = points[0]?.customdata
-        if (this.data.clickable && chosen !== undefined) this.click(chosen)
+        if (!this.data.clickable || chosen === undefined) return
+        // Plotly tells a double click as two; the second one on the same point opens it.
+        const again = this.last && Date.now() - this.last.at < 450
+          && String(this.last.chosen) === String(chosen)
+        this.last = { chosen, at: Date.now() }
+        if (again && this.data.opens) this.open(chosen)
+        else this.click(chosen)
       })
     }
     Object.assign(this.root.dataset, { renders: Number(this.root.dataset.renders ?? 0) + 1,
       theme: theme.name, name: spec.layout.meta?.name ?? "" })
+  }
+
+  open([y, x]) {
+    if (y === x) return
+    const base = document.querySelector("base")?.href ?? location.origin + "/"
+    const url = new URL(this.data.opens, base)
+    url.searchParams.set("y", y.toUpperCase())
+    url.searchParams.set("x", x.toUpperCase())
+    location.assign(url)
   }
 
   close() {

@@ -21,16 +21,29 @@ def _component() -> Any:
 
 
 def figure(
-    spec: Spec, *, key: str, height: int, clickable: bool = False, narrow: Spec | None = None
+    spec: Spec,
+    *,
+    key: str,
+    height: int,
+    clickable: bool = False,
+    narrow: Spec | None = None,
+    opens: str = "",
 ) -> Any:
     """Show a figure; returns the customdata of the point that was just clicked, else None.
 
     Colours are palette tokens, put in by the browser. ``narrow`` replaces parts of the layout on
-    narrow screens; ``height`` in px is an upper limit there.
+    narrow screens; ``height`` in px is an upper limit there. ``opens``: a page's address below
+    the app's, to which a double click on a point with two symbols leads, as ``y`` and ``x``.
     """
     found = _component()(
         key=key,
-        data={"spec": spec, "height": height, "clickable": clickable, "narrow": narrow or {}},
+        data={
+            "spec": spec,
+            "height": height,
+            "clickable": clickable,
+            "narrow": narrow or {},
+            "opens": opens,
+        },
         on_click_change=_nothing,
     )
     return found.get("click") if clickable else None

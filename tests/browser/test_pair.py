@@ -86,12 +86,27 @@ def test_a_cell_chooses_the_pair_and_the_link_opens_it(
     # Of three symbols' cells the one in the first row's last column.
     chart.page.mouse.click(cells["x"] + cells["width"] * 0.83, cells["y"] + cells["height"] * 0.17)
     chart.page.wait_for_function(f"document.querySelector('h4').innerText !== {first!r}")
-    y, x = (part.strip() for part in chart.page.locator("h4").first.inner_text().split("/"))
+    y, x = chart.page.locator("h4").first.inner_text().split("ρ")[0].replace(" ", "").split("/")
     chart.page.get_by_role("link", name="Open the pair").click()
     chart.page.wait_for_url(f"**y={y}**")
     chart.wait_for_chart()
     assert f"x={x}" in chart.page.url
     assert y in chart.page.locator(".pd-readouts").inner_text()
+
+
+def test_a_double_click_opens_the_pair(pair_server: Server, chart_page: Open) -> None:
+    chart = chart_page()
+    chart.page.goto(f"{pair_server.url}/correlation?source=practice&mtf=1s&mspan=1h")
+    chart.page.wait_for_selector(".st-key-matrix .pd-figure[data-renders]")
+    chart.page.wait_for_timeout(1500)
+    cells = chart.page.locator(".st-key-matrix .nsewdrag").first.bounding_box()
+    chart.page.mouse.dblclick(
+        cells["x"] + cells["width"] * 0.83, cells["y"] + cells["height"] * 0.17, delay=30
+    )
+    chart.page.wait_for_url(
+        lambda url: "/pair?" in url and "y=" in url and "source=practice" in url
+    )
+    chart.wait_for_chart()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

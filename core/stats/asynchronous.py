@@ -20,6 +20,8 @@ from core.stats.correlation import LEAST_ROWS, pearson
 BARS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)
 # A bar size is good enough where it reads this share of the reference.
 ENOUGH = 0.95
+# Where an interval is all that speaks for a bar size, it has to read at least this share.
+FAIR = 0.8
 # Fewer returns than this make a bar size a guess.
 LEAST_RETURNS = 30
 # Grids of one step, each a tenth of it later than the one before.
@@ -158,8 +160,8 @@ def signature(
     """Return the correlation of bar returns for each bar size, and which size to use.
 
     Bars are as everywhere: one where trades happened, both legs' joined on their start, returns
-    across a missing bar left out. A size reads the target where it has 95% of it, or where its
-    interval at 99.9% contains it. Raises what `hayashi_yoshida` does.
+    across a missing bar left out. A size reads the target where it has 95% of it, or 80% and an
+    interval at 99.9% that contains it. Raises what `hayashi_yoshida` does.
     """
     reference = hayashi_yoshida(ts_a, price_a, ts_b, price_b)
     legs = ticks(ts_a, price_a), ticks(ts_b, price_b)
@@ -225,7 +227,12 @@ def _recommended(
     far = np.abs(middle - np.arctanh(np.clip(target, -1 + 1e-15, 1 - 1e-15)))
     enough |= far <= width * _NORMAL_999 / _NORMAL_95
     places = np.flatnonzero(known)
-    good = [at for i, at in enumerate(places) if enough[places[i:]].all()]
+    # A wide interval excuses a longer bar, but does not make a poor reading worth using.
+    good = [
+        at
+        for i, at in enumerate(places)
+        if enough[places[i:]].all() and sign * values[at] >= FAIR * abs(target)
+    ]
     if not good:
         longest = sizes[places[-1]]
         return None, (

@@ -30,8 +30,11 @@ COLOURS: Spec = {
         "tickfont": {"color": "$muted"},
     },
 }
-# What a narrow screen has no room for.
-NARROW_MATRIX: Spec = {"coloraxis": COLOURS | {"showscale": False}}
+# Where a cell's number changes its ink, for 4.5 : 1 in both themes: the page's contrast up to the
+# first |ρ|, black up to the second, the page's own colour beyond. Amber and blue differ.
+INKS = {"leg_y": (0.58, 0.885), "leg_x": (0.645, 0.86)}
+# So many names fit beside a matrix on a narrow screen.
+NARROW_NAMES = 24
 
 
 def short_names(symbols: Sequence[str]) -> tuple[str, ...]:
@@ -68,13 +71,13 @@ def matrix_chart(
         "xgap": 1,
         "ygap": 1,
     }
-    layout = _layout("matrix")
+    layout = _layout("matrix", f"Correlation matrix of {len(names)} symbols")
     ticks = {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": list(names)}
     size = 12 if len(names) <= 24 else 9
     side = ticks | {"showgrid": False, "zeroline": False, "fixedrange": True,
                     "tickfont": {"color": "$muted", "size": size}, "ticks": ""}  # fmt: skip
     layout |= {
-        "plot_bgcolor": "$grid",
+        "plot_bgcolor": "$line",
         "coloraxis": COLOURS,
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "xaxis": side | {"side": "bottom", "tickangle": -90 if len(names) > 10 else 0,
@@ -96,16 +99,36 @@ def _cell(matrix: CorrelationMatrix, row: int, column: int) -> str:
 
 
 def _numbers(values: Floats) -> list[Spec]:
-    """Return each cell's number; dark on light cells, light on strong ones."""
+    """Return each cell's number in an ink that reads on the cell."""
     found = []
     for i, row in enumerate(values.tolist()):
         for j, value in enumerate(row):
-            known = math.isfinite(value)
-            text = f"{value:.2f}".replace("-", "−") if known else "–"
-            ink = "$background" if known and abs(value) > 0.62 else "$ink"
+            text = f"{value:.2f}".replace("-", "−") if math.isfinite(value) else "–"
             found.append({"x": j, "y": i, "text": text, "showarrow": False,
-                          "font": {"size": 11, "color": ink}})  # fmt: skip
+                          "font": {"size": 11, "color": cell_ink(value)}})  # fmt: skip
     return found
+
+
+def cell_ink(value: float) -> str:
+    """Return the ink of a cell's number; an unknown value's cell is grey."""
+    first, second = INKS["leg_x" if value > 0 else "leg_y"]
+    if not abs(value) > first:
+        return "$cell_ink"
+    return "#000000" if abs(value) <= second else "$background"
+
+
+def narrow_matrix(spec: Spec) -> Spec:
+    """Return what a matrix changes on a narrow screen: no colour scale, and names that fit."""
+    narrow: Spec = {"coloraxis": COLOURS | {"showscale": False}}
+    for name in ("xaxis", "yaxis"):
+        axis = spec["layout"][name]
+        step = math.ceil(len(axis["tickvals"]) / NARROW_NAMES)
+        narrow[name] = axis | {
+            "tickvals": axis["tickvals"][::step],
+            "ticktext": axis["ticktext"][::step],
+            "tickfont": {"color": "$muted", "size": 10 if len(axis["tickvals"]) > 16 else 12},
+        }
+    return narrow
 
 
 def _outline(symbols: Sequence[str], chosen: tuple[str, str] | None) -> list[Spec]:
@@ -140,7 +163,7 @@ def signature_chart(found: Signature) -> Spec:
                  for s, v, a, b, n in zip(sizes, values, low, high, counts, strict=True)],
         "hovertemplate": "%{text}<extra></extra>",
     }  # fmt: skip
-    layout = _layout("signature")
+    layout = _layout("signature", "Correlation against bar size")
     shown = [size for size in found.bars_s if size in (1, 5, 15, 60, 300, 600)]
     reference = found.reference.reference
     ends = math.log10(found.bars_s[0]) - 0.08, math.log10(found.bars_s[-1]) + 0.08
@@ -155,10 +178,11 @@ def signature_chart(found: Signature) -> Spec:
     layout["yaxis"] |= {"title": _title("ρ of returns")}
     layout["shapes"] = [_level(reference)]
     layout["annotations"] = [
-        {"xref": "paper", "x": 0.01, "y": reference, "xanchor": "left", "yanchor": "bottom",
-         "showarrow": False, "text": f"Hayashi-Yoshida {reference:.3f}",
+        {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom",
+         "showarrow": False, "text": f"╌╌ Hayashi-Yoshida {reference:.3f}".replace("-0", "−0"),
          "font": {"color": "$muted", "size": 12}}
     ]  # fmt: skip
+    layout["margin"] |= {"t": 24}
     return {"data": [trace], "layout": layout}
 
 
@@ -175,11 +199,11 @@ def rolling_chart(times: pl.Series, values: Floats, window: int) -> Spec:
         "mode": "lines",
         "x": epoch_ms(times).tolist(),
         "y": shown,
-        "connectgaps": True,
+        "connectgaps": False,
         "line": {"color": "$corr", "width": 1.5},
         "hovertemplate": "%{x|%d %b %H:%M:%S}<br>ρ %{y:.3f}<extra></extra>",
     }
-    layout = _layout("rolling")
+    layout = _layout("rolling", f"Correlation of the last {window:,} returns over time")
     layout["xaxis"] |= {"type": "date"}
     layout["yaxis"] |= {"range": [-1.02, 1.02], "tickvals": [-1, -0.5, 0, 0.5, 1],
                         "title": _title(f"ρ, {window:,} returns")}  # fmt: skip
@@ -196,7 +220,7 @@ def _level(value: float) -> Spec:
             "line": {"color": "$threshold", "width": 1, "dash": "dash"}}  # fmt: skip
 
 
-def _layout(name: str) -> Spec:
+def _layout(name: str, label: str) -> Spec:
     axis = {"gridcolor": "$grid", "linecolor": "$line", "zeroline": False,
             "tickfont": {"color": "$muted"}, "fixedrange": True, "automargin": True}  # fmt: skip
     return {
@@ -209,5 +233,5 @@ def _layout(name: str) -> Spec:
         "hovermode": "closest",
         "xaxis": dict(axis),
         "yaxis": dict(axis),
-        "meta": {"name": name},
+        "meta": {"name": name, "label": label},
     }

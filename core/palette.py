@@ -10,6 +10,7 @@ PALETTE: dict[str, dict[str, str]] = {
     "light": {
         "background": "#ffffff",
         "ink": "#18212b",
+        "cell_ink": "#000000",
         "muted": "#5a6673",
         "grid": "#e9edf1",
         "line": "#c9d1d9",
@@ -31,6 +32,7 @@ PALETTE: dict[str, dict[str, str]] = {
     "dark": {
         "background": "#0d1219",
         "ink": "#e8edf3",
+        "cell_ink": "#ffffff",
         "muted": "#98a5b3",
         "grid": "#1a232e",
         "line": "#344150",

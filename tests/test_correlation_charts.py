@@ -7,11 +7,21 @@ from datetime import datetime
 
 import numpy as np
 import polars as pl
+import pytest
 
-from core.correlation_charts import matrix_chart, rolling_chart, short_names, signature_chart
-from core.palette import themed
+from core.correlation_charts import (
+    NARROW_NAMES,
+    cell_ink,
+    matrix_chart,
+    narrow_matrix,
+    rolling_chart,
+    short_names,
+    signature_chart,
+)
+from core.palette import PALETTE, themed
 from core.stats.asynchronous import signature
 from core.stats.correlation import CorrelationMatrix, correlation_matrix
+from tests.test_charts import contrast, mixed
 
 
 def matrix(count: int = 4) -> CorrelationMatrix:
@@ -45,6 +55,25 @@ def test_few_symbols_carry_numbers_and_many_do_not() -> None:
     assert many["layout"]["annotations"] == []
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_number_reads_on_its_cell(theme: str) -> None:
+    colours = PALETTE[theme]
+    assert contrast(themed(cell_ink(float("nan")), theme), colours["line"]) >= 4.5
+    for value in np.linspace(-1, 1, 401).round(3):
+        end = colours["leg_x" if value > 0 else "leg_y"]
+        ground = mixed(end, colours["background"], abs(value))
+        assert contrast(themed(cell_ink(value), theme), ground) >= 4.5, value
+
+
+def test_a_narrow_screen_shows_no_more_names_than_fit() -> None:
+    few, many = (narrow_matrix(matrix_chart(matrix(n), range(n))) for n in (7, 50))
+    assert len(few["xaxis"]["ticktext"]) == 7
+    for side in ("xaxis", "yaxis"):
+        assert len(many[side]["ticktext"]) == len(many[side]["tickvals"]) <= NARROW_NAMES
+        assert many[side]["ticktext"][1] == f"S{many[side]['tickvals'][1]}"
+    assert many["yaxis"]["autorange"] == "reversed"
+
+
 def test_the_chosen_cell_is_outlined_by_more_than_colour() -> None:
     shape = matrix_chart(matrix(), (1, 0, 2, 3), ("s0usdt", "s1usdt"))["layout"]["shapes"][0]
     assert (shape["x0"], shape["y0"]) == (-0.5, 0.5)
@@ -76,3 +105,4 @@ def test_every_figure_is_json_without_nan() -> None:
         for theme in ("light", "dark"):
             json.dumps(themed(spec, theme), allow_nan=False)
     assert rolling["data"][0]["y"] == [None, 0.5]
+    assert rolling["data"][0]["connectgaps"] is False

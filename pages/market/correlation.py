@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.correlation_charts import NARROW_MATRIX
+from core.correlation_charts import narrow_matrix
 from pages.shared import sources
 from pages.shared.cards import show_cards
 from pages.shared.correlation_pickers import matrix_controls
@@ -79,9 +79,10 @@ def show(feed: Feeder, view: MatrixView, choice: MatrixChoice, stale: str) -> No
     chosen = chosen_pair(view)
     left, right = st.columns((3, 2))
     with left:
+        spec = matrix_figure(view, chosen)
         clicked = figure(
-            matrix_figure(view, chosen), key="matrix", height=620, clickable=True,
-            narrow=NARROW_MATRIX, opens=pair_address(),
+            spec, key="matrix", height=620, clickable=True, narrow=narrow_matrix(spec),
+            opens=pair_address(),
         )  # fmt: skip
         stale_note = f" · {stale}" if stale else ""
         st.caption(
@@ -146,7 +147,10 @@ def detail(feed: Feeder, view: MatrixView, chosen: tuple[str, str]) -> None:
             if found.rolling_spec:
                 figure(found.rolling_spec, key="rolling", height=340)
             else:
-                st.caption("Too few returns for a rolling correlation: choose a longer range.")
+                st.caption(
+                    "No correlation over time: fewer common returns than one window, or a leg that "
+                    "never moves. Choose a longer range."
+                )
 
 
 when_ready(page)

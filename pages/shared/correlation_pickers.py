@@ -47,10 +47,12 @@ def matrix_controls(available: Sequence[str], held: float) -> MatrixChoice:
 
 
 def _symbols(available: Sequence[str]) -> tuple[str, ...]:
-    known = st.session_state.get("of") or []
+    known = st.session_state.get("of")
+    # Before the control's first run the address alone knows what is chosen.
+    named = [name.lower() for name in st.query_params.get_all("of")] if known is None else known
     # Another source has other symbols: what it lacks falls away, the rest stays chosen.
-    kept = [symbol for symbol in known if symbol in available]
-    if kept != list(known):
+    kept = [symbol for symbol in named if symbol in available]
+    if known is not None and kept != list(known):
         st.session_state["of"] = kept
     with st.popover(f"{len(kept) or min(len(available), MOST_SYMBOLS)} symbols",
                     icon=":material/list:", key="matrix-symbols"):  # fmt: skip

@@ -13,7 +13,7 @@ import polars as pl
 from core.charts import Spec
 from core.correlation_charts import matrix_chart, rolling_chart, signature_chart, size_label
 from core.downsample import thinned
-from core.errors import NotEnoughData
+from core.errors import DataError
 from core.matrix import On, Panel, panel_correlation, read_panel
 from core.queries import load_newest_trades, timeframe_seconds
 from core.stats.arrays import Floats
@@ -63,6 +63,7 @@ class MatrixChoice:
 class MatrixView:
     """The matrix of one step of time, and what it says."""
 
+    choice: MatrixChoice
     panel: Panel
     matrix: CorrelationMatrix
     order: tuple[int, ...]
@@ -109,7 +110,7 @@ def matrix_view(feed: Feeder, pulse: Pulse, choice: MatrixChoice) -> MatrixView 
         order = tuple(range(len(choice.symbols)))
         if choice.is_clustered:
             order = clustered_order(matrix.values)
-        return MatrixView(panel, matrix, order, ranked_pairs(matrix), start, end)
+        return MatrixView(choice, panel, matrix, order, ranked_pairs(matrix), start, end)
 
     view: MatrixView = _matrices.latest(place, (place, end, turn), build)
     return view
@@ -182,7 +183,9 @@ def extremes(view: MatrixView, count: int) -> pl.DataFrame:
 
 def pair_detail(feed: Feeder, view: MatrixView, chosen: tuple[str, str]) -> PairDetail:
     """Return the chosen pair's signature plot and rolling correlation."""
-    key = (feed.store.path, chosen, view.panel.timeframe, view.start, view.end, view.panel.symbols)
+    asked = view.choice
+    place = (feed.store.path, chosen, asked.timeframe, asked.range_name, asked.min_turnover)
+    key = (place, view.start, view.end)
 
     def build() -> PairDetail:
         found, words = _signature(feed, view, chosen)
@@ -190,7 +193,7 @@ def pair_detail(feed: Feeder, view: MatrixView, chosen: tuple[str, str]) -> Pair
             found, signature_chart(found) if found else None, _rolling(view, chosen), words
         )
 
-    detail: PairDetail = _pairs.latest(key[:3], key, build)
+    detail: PairDetail = _pairs.latest(place, key, build)
     return detail
 
 
@@ -208,12 +211,14 @@ def _signature(
     # Where a leg has more trades than are read, both begin where the shorter one does.
     since = max(leg["ts"][0] for leg in legs)
     legs = [leg.filter(pl.col("ts") >= since) for leg in legs]
+    if any(leg.is_empty() for leg in legs):
+        return None, "No signature plot: the legs' trades do not overlap in time."
     columns: list[Any] = []
     for leg in legs:
         columns += [leg["ts"].to_physical().to_numpy(), leg["price"].to_numpy()]
     try:
         found = signature(*columns)
-    except NotEnoughData as error:
+    except DataError as error:
         return None, f"No signature plot: {error}."
     return found, signature_words(found, legs[0].height, legs[1].height, view.end, since)
 
@@ -231,13 +236,14 @@ def signature_words(
         f"the trades themselves {number(found.reference.reference, 2)} (Hayashi-Yoshida, bounce "
         f"taken out; {number(found.reference.correlation, 2)} with it)"
     )
-    later = ""
-    if abs(found.target) > abs(found.reference.reference):
+    later, short = "", ""
+    if found.recommended_s > found.bars_s[0]:
+        short = " Shorter bars read less of it, because the legs trade at different moments (Epps)."
+    if found.is_late:
         later = " The long bars read more than the trades: one leg follows the other a while later."
     return (
         f"**Use {size_label(found.recommended_s)} bars or longer**: they read {number(share, 2)}, "
-        f"{trades}. Shorter bars read too low, because the legs trade at different moments "
-        f"(Epps).{later} {stands}."
+        f"{trades}.{short}{later} {stands}."
     )
 
 
@@ -249,6 +255,8 @@ def _rolling(view: MatrixView, chosen: tuple[str, str]) -> Spec | None:
     if known.sum() < ROLLING_WINDOW:
         return None
     values: Floats = rolling_correlation(returns[known, 0], returns[known, 1], ROLLING_WINDOW)
+    if not np.isfinite(values).any():
+        return None
     times = view.panel.times[1:].filter(pl.Series(known))
     rows = thinned([values], POINTS)
     return rolling_chart(times[rows], values[rows], ROLLING_WINDOW)

@@ -36,6 +36,7 @@ class Figure {
     layout.hoverlabel = { bgcolor: theme.inks.ink, bordercolor: theme.inks.ink,
       font: { color: theme.inks.background } }
     this.root.style.height = `${layout.height}px`
+    this.root.setAttribute("aria-label", spec.layout.meta?.label ?? "")
     this.root.toggleAttribute("data-clickable", Boolean(clickable))
     await Plotly.react(this.plot, painted(spec.data, theme.inks), layout,
       { displayModeBar: false, responsive: false, doubleClick: "reset" })

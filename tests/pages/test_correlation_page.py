@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.store import Store
+from core.trade_writer import write_trades
+from pages.shared.correlation_view import pair_detail
+from pages.shared.feeder import feeder
 from tests.pages.test_pages import words
-from tests.pages.test_pair_page import cards, pair_store
+from tests.pages.test_pair_page import cards, pair_store, second_by_second
 
 PAGE = "pages/market/correlation.py"
 App = Callable[..., AppTest]
@@ -81,6 +85,45 @@ def test_the_strongest_pair_is_shown_in_detail_with_the_bar_size_to_use(
     assert "ARBUSDT / OPUSDT" in text or "OPUSDT / ARBUSDT" in text
     assert "Hayashi-Yoshida" in text or "No bar size" in text
     assert "trades over" in text
+
+
+def test_range_and_least_volume_change_the_chosen_pair_at_once(app: App, pairs: Store) -> None:
+    """In one session, as a user does: nothing of the choice before may stay on the screen."""
+    page = app(PAGE, mtf="1s", mspan="1h")
+    feed, chosen = feeder(pairs), ("arbusdt", "opusdt")
+    hour = pair_detail(feed, view(page), chosen)
+    page.selectbox(key="mspan").set_value("15m").run()
+    quarter = pair_detail(feed, view(page), chosen)
+    assert hour.rolling_spec is not None
+    assert quarter.rolling_spec is not None
+    assert quarter.rolling_spec["data"][0]["x"][0] > hour.rolling_spec["data"][0]["x"][0]
+    middle = float(np.nanmedian(view(page).panel.closes[:, 1])) * 10
+    page.number_input(key="mmin").set_value(round(middle, 2)).run()
+    thin = pair_detail(feed, view(page), chosen)
+    assert thin.rolling_spec != quarter.rolling_spec
+
+
+def test_a_leg_that_stands_still_leaves_the_rest_of_the_page(app: App, pairs: Store) -> None:
+    end_ms = int(time.time()) * 1000 - 30_000
+    with pairs.write() as con:
+        still = second_by_second("ethusdt", np.zeros(900), end_ms, 3_400.0)
+        write_trades(con, still, now_ms=end_ms)
+    page = app(PAGE, mtf="1s", mspan="15m")
+    found = view(page)
+    row, column = (found.matrix.symbols.index(name) for name in ("ethusdt", "arbusdt"))
+    assert found.matrix.reason(row, column) == "one of the two never moves"
+    page.session_state["_cell"] = ("ethusdt", "arbusdt")
+    page.run()
+    text = words(page)
+    assert "ETHUSDT / ARBUSDT  ρ –" in text
+    assert "never moves" in text
+    assert not page.error
+    assert "do not allow an answer" not in text
+
+
+def test_the_symbols_of_a_shared_link_are_counted_at_once(app: App, pairs: Store) -> None:
+    page = app(PAGE, of=["ARBUSDT", "OPUSDT"])
+    assert "2 symbols" in [one.proto.popover.label for one in page.get("popover")]
 
 
 def test_the_table_and_the_download_are_the_matrix(app: App, pairs: Store) -> None:

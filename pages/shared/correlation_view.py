@@ -237,7 +237,8 @@ def signature_words(
         f"taken out; {number(found.reference.correlation, 2)} with it)"
     )
     later, short = "", ""
-    if found.recommended_s > found.bars_s[0]:
+    shorter = np.abs(found.correlation[: found.bars_s.index(found.recommended_s)])
+    if len(shorter) and bool((shorter < abs(share)).all()):
         short = " Shorter bars read less of it, because the legs trade at different moments (Epps)."
     if found.is_late:
         later = " The long bars read more than the trades: one leg follows the other a while later."

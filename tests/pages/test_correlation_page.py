@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.stats.asynchronous import HayashiYoshida, Signature
 from core.store import Store
 from core.trade_writer import write_trades
-from pages.shared.correlation_view import pair_detail
+from pages.shared.correlation_view import pair_detail, signature_words
 from pages.shared.feeder import feeder
 from tests.pages.test_pages import words
 from tests.pages.test_pair_page import cards, pair_store, second_by_second
@@ -124,6 +126,20 @@ def test_a_leg_that_stands_still_leaves_the_rest_of_the_page(app: App, pairs: St
 def test_the_symbols_of_a_shared_link_are_counted_at_once(app: App, pairs: Store) -> None:
     page = app(PAGE, of=["ARBUSDT", "OPUSDT"])
     assert "2 symbols" in [one.proto.popover.label for one in page.get("popover")]
+
+
+@pytest.mark.parametrize(("first", "is_said"), [(0.3, True), (0.9, False)])
+def test_shorter_bars_are_said_to_read_less_only_where_they_do(first: float, is_said: bool) -> None:
+    values = np.array([first, 0.5, 0.8, 0.8])
+    found = Signature(
+        (1, 5, 30, 60), values, values - 0.1, values + 0.1, np.full(4, 500),
+        HayashiYoshida(0.7, 1e-6, 0.8, 9, 9), 0.8, 30, "",
+    )  # fmt: skip
+    day = datetime(2026, 1, 2), datetime(2026, 1, 1)
+    text = signature_words(found, 9, 9, *day)
+    assert text.startswith("**Use 30s bars or longer**")
+    assert ("Shorter bars read less" in text) is is_said
+    assert "follows" not in text
 
 
 def test_the_table_and_the_download_are_the_matrix(app: App, pairs: Store) -> None:

@@ -42,15 +42,21 @@ class Figure {
       { displayModeBar: false, responsive: false, doubleClick: "reset" })
     if (!this.wired) {
       this.wired = true
-      this.plot.on("plotly_click", ({ points }) => {
+      this.plot.on("plotly_click", ({ points, event }) => {
         const chosen = points[0]?.customdata
         if (!this.data.clickable || chosen === undefined) return
-        // Plotly tells a double click as two; the second one on the same point opens it.
-        const again = this.last && Date.now() - this.last.at < 450
+        const at = event?.timeStamp ?? performance.now()
+        const again = this.last && at - this.last.at < 500
           && String(this.last.chosen) === String(chosen)
-        this.last = { chosen, at: Date.now() }
+        this.last = { chosen, at }
         if (again && this.data.opens) this.open(chosen)
         else this.click(chosen)
+      })
+      // Two clicks within 0.3 s are one event of Plotly's own, two slower ones are two clicks.
+      this.plot.on("plotly_doubleclick", () => {
+        const known = this.last && performance.now() - this.last.at < 1500
+        if (known && this.data.opens) this.open(this.last.chosen)
+        return false
       })
     }
     Object.assign(this.root.dataset, { renders: Number(this.root.dataset.renders ?? 0) + 1,

@@ -59,7 +59,7 @@ def test_a_fault_ends_in_the_exact_set(name: str, tmp_path: Path) -> None:
     ends: list[tuple[Rig, int]] = []
 
     async def scenario(rig: Rig) -> None:
-        await suffer(rig, 2.0, **FAULTS[name])
+        await suffer(rig, 2.5, **FAULTS[name])
         ends.append((rig, await recover(rig)))
 
     run_rig(tmp_path, scenario)

@@ -80,9 +80,6 @@ class Figure {
 
 export default function (component) {
   dressed()
-  const parent = component.parentElement
-  if (!figures.has(parent)) figures.set(parent, new Figure(parent))
-  const figure = figures.get(parent)
-  figure.take(component)
-  return () => { figure.close(); figures.delete(parent) }
+  kept(figures, component.parentElement, Figure).take(component)
+  return () => ended(figures, component.parentElement)
 }

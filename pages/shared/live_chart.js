@@ -356,9 +356,6 @@ class Chart {
   constructor(parent) {
     this.parent = parent
     this.root = parent.querySelector(".pd-chart")
-    // Streamlit may end a component and begin it anew on the same nodes: it finds them as they
-    // were, without buttons and listeners of the one before.
-    this.pristine = this.root.cloneNode(true)
     this.plot = this.root.querySelector(".pd-plot")
     this.canvas = this.root.querySelector("canvas")
     this.lines = this.root.querySelector(".pd-lines")
@@ -411,7 +408,6 @@ class Chart {
     clearTimeout(this.timer)
     clearTimeout(this.asking)
     if (window.Plotly) window.Plotly.purge(this.plot)
-    this.root.replaceWith(this.pristine)
   }
 
   // -- from the server --
@@ -882,9 +878,6 @@ function parted(layout) {
 
 export default function (component) {
   dressed()
-  const parent = component.parentElement
-  if (!charts.has(parent)) charts.set(parent, new Chart(parent))
-  const chart = charts.get(parent)
-  chart.take(component)
-  return () => { chart.close(); charts.delete(parent) }
+  kept(charts, component.parentElement, Chart).take(component)
+  return () => ended(charts, component.parentElement)
 }

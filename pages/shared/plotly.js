@@ -43,3 +43,20 @@ function dressed() {
   document.head.append(style)
 }
 
+
+// Streamlit ends and repeats a component's call whenever its data or the theme change, also calls
+// that are still fetching their script. So a figure lives as long as its nodes, not as a call.
+function kept(figures, parent, Kind) {
+  const old = figures.get(parent)
+  if (old?.root.isConnected) return old
+  old?.close()
+  const figure = new Kind(parent)
+  figures.set(parent, figure)
+  return figure
+}
+
+function ended(figures, parent) {
+  if (parent.isConnected) return
+  figures.get(parent)?.close()
+  figures.delete(parent)
+}

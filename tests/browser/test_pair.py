@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -87,7 +88,13 @@ def test_a_cell_chooses_the_pair_and_the_link_opens_it(
     chart.page.mouse.click(cells["x"] + cells["width"] * 0.83, cells["y"] + cells["height"] * 0.17)
     chart.page.wait_for_function(f"document.querySelector('h4').innerText !== {first!r}")
     y, x = chart.page.locator("h4").first.inner_text().split("ρ")[0].replace(" ", "").split("/")
-    chart.page.get_by_role("link", name="Open the pair").click()
+    # While Streamlit renews the page, the old link stands beside the new one.
+    link = chart.page.get_by_role("link", name="Open the pair")
+    deadline = time.monotonic() + 20
+    while link.count() != 1 or f"y={y}&x={x}" not in str(link.get_attribute("href")):
+        assert time.monotonic() < deadline, link.count()
+        chart.page.wait_for_timeout(100)
+    link.click()
     chart.page.wait_for_url(f"**y={y}**")
     chart.wait_for_chart()
     assert f"x={x}" in chart.page.url

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -122,3 +123,31 @@ def test_screens_fit_and_are_kept(
 def fits(chart: ChartPage) -> None:
     """Nothing may stick out sideways."""
     assert chart.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+COUNT_REMOVED = """
+window.removed = 0
+new MutationObserver((changes) => {
+  for (const { removedNodes } of changes) {
+    for (const node of removedNodes) window.removed += node.classList?.contains("pd-chart") ? 1 : 0
+  }
+}).observe(document, { childList: true, subtree: true })
+"""
+
+
+def test_a_call_that_a_newer_one_overtook_does_not_close_the_chart(
+    full_server: Server, chart_page: Open
+) -> None:
+    chart = chart_page(color_scheme="light")
+    chart.page.add_init_script(COUNT_REMOVED)
+
+    def late(route: Any) -> None:
+        # Streamlit ends the first call, for the theme changed, while its script is under way.
+        chart.page.emulate_media(color_scheme="dark")
+        chart.page.wait_for_timeout(1500)
+        route.continue_()
+
+    chart.page.route("**/perpduck/assets/live_chart-*.js", late)
+    chart.open(f"{full_server.url}/?source=practice")
+    chart.wait(lambda facts: facts["theme"] == "dark", "the theme is not followed")
+    assert chart.page.evaluate("window.removed") == 0

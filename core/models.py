@@ -20,6 +20,44 @@ TRADE_SCHEMA: dict[str, Any] = {
     "source": pl.String,
 }
 
+# Uploaded ticks and raw trades: ts is UTC in microseconds; size in base units, None where the
+# file has none; side is the taker's, "buy" or "sell" or None; id None where there is none.
+TICK_SCHEMA: dict[str, Any] = {
+    "symbol": pl.String,
+    "id": pl.Int64,
+    "ts": pl.Datetime("us"),
+    "price": pl.Float64,
+    "size": pl.Float64,
+    "side": pl.String,
+}
+
+# The exchange's own bars; ts is the bar's start, UTC.
+KLINE_SCHEMA: dict[str, Any] = {
+    "symbol": pl.String,
+    "ts": pl.Datetime("ms"),
+    "open": pl.Float64,
+    "high": pl.Float64,
+    "low": pl.Float64,
+    "close": pl.Float64,
+    "volume": pl.Float64,
+    "quote_volume": pl.Float64,
+    "trades": pl.Int64,
+    "taker_buy_volume": pl.Float64,
+}
+
+# Bars that a user uploads, of one symbol and timeframe; ts is the bar's start, UTC.
+BAR_SCHEMA: dict[str, Any] = {
+    "ts": pl.Datetime("ms"),
+    "open": pl.Float64,
+    "high": pl.Float64,
+    "low": pl.Float64,
+    "close": pl.Float64,
+    "volume": pl.Float64,
+}
+
+# Rows of a file that were left out, by line number (1 is the file's first line).
+REJECT_SCHEMA: dict[str, Any] = {"line": pl.Int64, "reason": pl.String, "text": pl.String}
+
 
 @dataclass(frozen=True, slots=True)
 class SymbolInfo:

@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from core.bar_sql import timeframe_seconds
 from core.errors import DataError, NotEnoughData
-from core.queries import load_closes, timeframe_seconds
+from core.queries import load_closes
 from core.stats.arrays import Floats
 from core.stats.correlation import CorrelationMatrix, Kind, correlation_matrix, log_returns
 from core.store import Store

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
+from core.bar_sql import timeframe_seconds
 from core.errors import DataError
-from core.queries import timeframe_seconds
 
 Method = Literal["ols", "rolling", "refit", "tls", "kalman"]
 METHODS: tuple[Method, ...] = ("ols", "rolling", "refit", "kalman", "tls")

@@ -12,42 +12,17 @@ from typing import Literal
 
 import polars as pl
 
-from core.errors import DataError
+from core.bar_sql import TIMEFRAMES as TIMEFRAMES
+from core.bar_sql import Blend, bars_sql, closes_sql
+from core.bar_sql import timeframe_seconds as timeframe_seconds
 from core.feed.gaps import Gap
 from core.models import CoverageSummary, WorkerStatus
 from core.sql import sql
 from core.store import Connection
 
-# Seconds a timeframe.
-TIMEFRAMES: dict[str, int] = {
-    "1s": 1,
-    "5s": 5,
-    "15s": 15,
-    "1min": 60,
-    "5min": 300,
-    "15min": 900,
-    "1h": 3600,
-    "4h": 14400,
-    "1d": 86400,
-}
-
 PairRolling = Literal["rolling_spread", "rolling_hedge", "rolling_correlations"]
 
-_TABLES = {"seconds": "bars_1s", "minutes": "bars_1min"}
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the store's times are naive UTC
-
-
-def bars_sql(timeframe: str) -> str:
-    """Return the SQL that `load_bars` runs for the timeframe, with its ``$name`` parameters."""
-    seconds = timeframe_seconds(timeframe)
-    table = _TABLES["seconds" if seconds < 60 else "minutes"]
-    name = "bars_stored" if seconds in (1, 60) else "bars_resampled"
-    return sql(name).replace("{bars}", table)
-
-
-def closes_sql(timeframe: str) -> str:
-    """Return the SQL that `load_closes` runs for the timeframe, with its ``$name`` parameters."""
-    return sql("closes").replace("{bars}", bars_sql(timeframe))
 
 
 def pair_frame_sql(*, carried: bool) -> str:
@@ -60,26 +35,33 @@ def pair_rolling_sql(name: PairRolling) -> str:
     return sql(name)
 
 
-def timeframe_seconds(timeframe: str) -> int:
-    """Return the seconds of a timeframe; raises DataError for one that does not exist."""
-    if timeframe not in TIMEFRAMES:
-        raise DataError(f"{timeframe!r} is not a timeframe; use one of {', '.join(TIMEFRAMES)}")
-    return TIMEFRAMES[timeframe]
-
-
 def load_bars(
     con: Connection, symbols: Sequence[str], timeframe: str, start: datetime, end: datetime
 ) -> pl.DataFrame:
     """Return the bars that start in [start, end), ordered by symbol and ts.
 
     Columns: symbol, ts, open, high, low, close, volume, quote_volume, trades,
-    taker_buy_volume. A bar exists only where trades happened.
+    taker_buy_volume, origin: ``trades``, ``klines`` (the exchange's own, where our trades are not
+    complete), ``mixed`` of both, or ``upload`` (which has only open to volume). A bar exists only
+    where trades happened.
     """
-    return _frame(con, bars_sql(timeframe), _bars_parameters(symbols, timeframe, start, end))
+    text = bars_sql(timeframe, load_blend(con, symbols, timeframe, start, end))
+    return _frame(con, text, _bars_parameters(text, symbols, timeframe, start, end))
+
+
+def load_blend(
+    con: Connection, symbols: Sequence[str], timeframe: str, start: datetime, end: datetime
+) -> Blend:
+    """Return what besides trades the bars of [start, end) are made of."""
+    rows = con.execute(
+        sql("bar_blend"),
+        {"symbols": list(symbols), "timeframe": timeframe, "start": start, "end": end},
+    ).fetchall()
+    return Blend(*rows[0])
 
 
 def _bars_parameters(
-    symbols: Sequence[str], timeframe: str, start: datetime, end: datetime
+    text: str, symbols: Sequence[str], timeframe: str, start: datetime, end: datetime
 ) -> dict[str, object]:
     seconds = timeframe_seconds(timeframe)
     parameters: dict[str, object] = {
@@ -87,9 +69,8 @@ def _bars_parameters(
         "start": _next_bucket(start, seconds),
         "end": _next_bucket(end, seconds),
     }
-    if seconds not in (1, 60):
-        parameters["seconds"] = seconds
-    return parameters
+    extra = {"seconds": seconds, "timeframe": timeframe}
+    return parameters | {name: value for name, value in extra.items() if f"${name}" in text}
 
 
 def load_closes(
@@ -99,7 +80,34 @@ def load_closes(
 
     What pair statistics need of the bars: a week of two symbols' 1-second bars in 0.15 s.
     """
-    return _frame(con, closes_sql(timeframe), _bars_parameters(symbols, timeframe, start, end))
+    text = closes_sql(timeframe, load_blend(con, symbols, timeframe, start, end))
+    return _frame(con, text, _bars_parameters(text, symbols, timeframe, start, end))
+
+
+def load_origins(
+    con: Connection, symbols: Sequence[str], timeframe: str, start: datetime, end: datetime
+) -> pl.DataFrame:
+    """Return symbol, origin, bars, first_ts, last_ts of the bars that start in [start, end)."""
+    bars = bars_sql(timeframe, load_blend(con, symbols, timeframe, start, end))
+    text = sql("bar_origins").replace("{bars}", bars)
+    return _frame(con, text, _bars_parameters(text, symbols, timeframe, start, end))
+
+
+def load_kline_check(con: Connection, symbols: Sequence[str]) -> pl.DataFrame:
+    """Return how our minutes compare with the exchange's where the trades are complete.
+
+    Columns: symbol, compared, different_price, different_volume, worst_bps, first_ts, last_ts.
+    """
+    return _frame(con, sql("kline_check"), {"symbols": list(symbols)})
+
+
+def load_spans(con: Connection) -> pl.DataFrame:
+    """Return symbol, origin, timeframe, first_ts, last_ts of all bars that there are.
+
+    ``trades`` and ``dataset`` give every timeframe, ``klines`` those from a minute on,
+    ``upload`` the one named.
+    """
+    return _frame(con, sql("bar_spans"))
 
 
 def load_bounds(con: Connection, symbols: Sequence[str]) -> pl.DataFrame:

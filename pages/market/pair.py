@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.queries import closes_sql, pair_frame_sql, pair_rolling_sql
+from core.bar_sql import closes_sql
+from core.queries import pair_frame_sql, pair_rolling_sql
 from core.verdict import caveats, verdict_words
 from pages.shared import sources
 from pages.shared.cards import show_cards

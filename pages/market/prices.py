@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.queries import bars_sql
+from core.bar_sql import bars_sql
 from pages.shared import sources
 from pages.shared.cards import show_cards
 from pages.shared.downloads import downloads

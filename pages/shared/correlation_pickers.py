@@ -7,8 +7,8 @@ from typing import Literal, cast
 
 import streamlit as st
 
+from core.bar_sql import TIMEFRAMES
 from core.matrix import On
-from core.queries import TIMEFRAMES
 from core.stats.correlation import Kind
 from pages.shared.correlation_view import MatrixChoice
 from pages.shared.pair_pickers import choice, segments, suggest_bars

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from core.bar_sql import timeframe_seconds
 from core.charts import Spec
 from core.correlation_charts import matrix_chart, rolling_chart, signature_chart, size_label
 from core.downsample import thinned
 from core.errors import DataError
 from core.matrix import On, Panel, panel_correlation, read_panel
-from core.queries import load_newest_trades, timeframe_seconds
+from core.queries import load_newest_trades
 from core.stats.arrays import Floats
 from core.stats.asynchronous import Signature, signature
 from core.stats.correlation import (

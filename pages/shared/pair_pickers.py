@@ -8,8 +8,8 @@ from contextlib import suppress
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
+from core.bar_sql import TIMEFRAMES
 from core.pair_spec import MIN_BURN_IN, PairSpec
-from core.queries import TIMEFRAMES
 from pages.shared.pair_view import PairChoice
 from pages.shared.pickers import zone_picker
 from pages.shared.pulse import Pulse

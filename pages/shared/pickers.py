@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.queries import TIMEFRAMES
+from core.bar_sql import TIMEFRAMES
 from pages.shared.window import RANGES, timeframe_label
 
 MAX_SYMBOLS = 6

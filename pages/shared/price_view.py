@@ -12,8 +12,8 @@ from typing import Any
 
 import polars as pl
 
+from core.bar_sql import TIMEFRAMES
 from core.charts import Spec, prices_chart
-from core.queries import TIMEFRAMES
 from core.summary import sparklines, summary
 from pages.shared.cards import Card, price_cards
 from pages.shared.feeder import Answer, Feeder

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from core.queries import TIMEFRAMES
+from core.bar_sql import TIMEFRAMES
 
 RANGES: dict[str, float] = {
     "15m": 900,

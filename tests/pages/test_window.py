@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.queries import TIMEFRAMES
+from core.bar_sql import TIMEFRAMES
 from pages.shared.window import MAX_CANDLES, epoch_ms, timeframe_for, utc, window
 
 NOW = 1_760_000_000_000.0

@@ -17,6 +17,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from pages.shared.assets import asset_routes
 from pages.shared.frame import frame
 from pages.shared.places import CORRELATION, DATA, PAIR, PRICES
+from pages.shared.upload_route import upload_routes
 
 
 def main() -> None:
@@ -79,4 +80,4 @@ async def warm(_: st.App) -> AsyncIterator[None]:
 if get_script_run_ctx(suppress_warning=True) is not None:
     main()
 else:
-    app = st.App(__file__, routes=asset_routes(), lifespan=warm)
+    app = st.App(__file__, routes=[*asset_routes(), *upload_routes()], lifespan=warm)

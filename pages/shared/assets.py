@@ -1,4 +1,4 @@
-"""The scripts that the figures need in the browser, served by routes of our own.
+"""The scripts that our components need in the browser, served by routes of our own.
 
 The addresses carry the content's hash, so they may be cached for ever and change with it.
 """
@@ -22,7 +22,8 @@ from starlette.routing import Route
 from core.palette import PALETTE
 
 PREFIX = "/perpduck/assets"
-SCRIPTS = ("live_chart", "figure")
+SCRIPTS = ("live_chart", "figure", "upload")
+STYLES = ("live_chart.css", "figure.css", "upload.css")
 _STUB = """
 export default async function (component) {{
   const base = document.querySelector("base")?.href ?? location.origin + "/"
@@ -45,12 +46,12 @@ def plotly_path() -> str:
 
 
 def script_path(name: str) -> str:
-    """Return where the browser finds a figure's module: ``live_chart`` or ``figure``."""
+    """Return where the browser finds a component's module, one of `SCRIPTS`."""
     return f"{PREFIX}/{name}-{hashlib.sha256(_text(name).encode()).hexdigest()[:16]}.js"
 
 
 def module_stub(name: str) -> str:
-    """Return the few lines that fetch a figure's module from its cached route.
+    """Return the few lines that fetch a component's module from its cached route.
 
     Streamlit sends a component's code with every refresh, so there is next to none of it.
     """
@@ -70,7 +71,7 @@ def asset_routes() -> list[Route]:
 def _text(name: str) -> str:
     head = (
         f"const PALETTE = {json.dumps(PALETTE)}\n"
-        f"const CSS = {json.dumps(_file('live_chart.css') + _file('figure.css'))}\n"
+        f"const CSS = {json.dumps(''.join(map(_file, STYLES)))}\n"
         f'const PLOTLY_URL = new URL("{Path(plotly_path()).name}", import.meta.url).href\n'
     )
     return head + _file("plotly.js") + _file(f"{name}.js")

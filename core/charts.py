@@ -18,6 +18,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from core.origin_marks import origin_runs, origin_shapes
+
 Spec = dict[str, Any]
 Floats = NDArray[np.floating[Any]]
 
@@ -144,6 +146,7 @@ def _add_panel(
     spec["data"] += _candles(panel, x, closed, price, decimals)
     spec["data"] += _volumes(panel, x, volume, timeframe_s)
     _add_axes(spec["layout"], panel, number, decimals)
+    spec["layout"]["shapes"] += origin_shapes(origin_runs(bars, timeframe_s), price)
     if last_close is not None:
         _add_last_price(spec["layout"], panel, price, last_close, decimals)
     _add_title(spec["layout"], panel, number)
@@ -187,11 +190,14 @@ def _candles(panel: Panel, x: Floats, closed: int, axis: str, decimals: int) -> 
 def _volumes(panel: Panel, x: Floats, axis: str, timeframe_s: int) -> list[Spec]:
     total = _column(panel.bars, "volume")
     bought = _column(panel.bars, "taker_buy_volume")
-    traces = []
-    for name, values, colour in (
+    stacks = [
         ("taker buys", bought, "$buy"),
         ("taker sells", np.maximum(total - bought, 0.0), "$sell"),
-    ):
+    ]
+    if (sideless := np.isnan(bought)).any():
+        stacks.append(("volume", np.where(sideless, total, np.nan), "$muted"))
+    traces = []
+    for name, values, colour in stacks:
         traces.append(
             {
                 "type": "bar",

@@ -51,7 +51,7 @@ def summary(bars: pl.DataFrame, timeframe_s: int) -> Summary:
     """Return the summary of one symbol's bars, ordered by ``ts`` (bar start, UTC).
 
     The change is the last close against the first open. The frame needs ``ts open high low
-    close volume quote_volume trades taker_buy_volume``.
+    close volume quote_volume trades taker_buy_volume``; uploaded bars know none of the last three.
     """
     if bars.is_empty():
         return _unknown()
@@ -60,9 +60,17 @@ def summary(bars: pl.DataFrame, timeframe_s: int) -> Summary:
     mean, mean_kind = _mean(bars)
     volatility, returns = _volatility(bars, timeframe_s, reasons)
     volume = _total(bars, "volume")
-    bought = _total(bars, "taker_buy_volume")
-    if volume <= 0:
-        reasons["taker_buy_share"] = "no volume in the visible range"
+    sided = bars.filter(pl.col("taker_buy_volume").is_not_null())
+    sided_volume, bought = _total(sided, "volume"), _total(sided, "taker_buy_volume")
+    if sided_volume <= 0:
+        reasons["taker_buy_share"] = (
+            "uploaded bars do not tell the taker's side"
+            if sided.is_empty()
+            else "no volume in the visible range"
+        )
+    is_counted = bool(bars["trades"].count())
+    if not is_counted:
+        reasons["trades"] = "uploaded bars do not tell how many trades they hold"
     if first_open == 0:
         reasons["change_pct"] = "the first price is zero"
     return Summary(
@@ -75,9 +83,9 @@ def summary(bars: pl.DataFrame, timeframe_s: int) -> Summary:
         mean_kind=mean_kind,
         volatility=volatility,
         volume=volume,
-        quote_volume=_total(bars, "quote_volume"),
-        trades=int(_total(bars, "trades")),
-        taker_buy_share=bought / volume if volume > 0 else None,
+        quote_volume=None if bars["quote_volume"].null_count() else _total(bars, "quote_volume"),
+        trades=int(_total(bars, "trades")) if is_counted else None,
+        taker_buy_share=bought / sided_volume if sided_volume > 0 else None,
         bars=bars.height,
         returns=returns,
         reasons=reasons,
@@ -114,13 +122,13 @@ def _volatility(
 
 def _mean(bars: pl.DataFrame) -> tuple[float, str]:
     volume, quote = _total(bars, "volume"), _total(bars, "quote_volume")
-    if volume > 0 and quote > 0:
+    if volume > 0 and quote > 0 and not bars["quote_volume"].null_count():
         return quote / volume, "VWAP"
     return float(bars["close"].cast(pl.Float64).to_numpy().mean()), "mean of closes"
 
 
 def _total(bars: pl.DataFrame, name: str) -> float:
-    return float(bars[name].cast(pl.Float64).to_numpy().sum())
+    return float(np.nansum(bars[name].cast(pl.Float64).to_numpy()))
 
 
 def _unknown() -> Summary:
@@ -163,6 +171,11 @@ def sparklines(bars: pl.DataFrame, timeframe_s: int, parts: int = 32) -> Sparkli
     width = max(1.0, (at[-1] - at[0] + timeframe_s * 1000) / parts)
     starts = np.flatnonzero(np.diff(((at - at[0]) / width).astype(np.int64), prepend=-1))
     column = {name: bars[name].cast(pl.Float64).to_numpy() for name in _SPARK_COLUMNS}
+    sideless = np.isnan(column["taker_buy_volume"])
+    worth = column["close"] * column["volume"]
+    column["quote_volume"] = np.where(sideless, worth, column["quote_volume"])
+    for name in ("taker_buy_volume", "trades"):
+        column[name] = np.nan_to_num(column[name])
     volume = np.add.reduceat(column["volume"], starts)
     quote = np.add.reduceat(column["quote_volume"], starts)
     bought = np.add.reduceat(column["taker_buy_volume"], starts)
@@ -176,7 +189,9 @@ def sparklines(bars: pl.DataFrame, timeframe_s: int, parts: int = 32) -> Sparkli
         volatility=_spark_volatility(at, column["close"], timeframe_s, ends),
         volume=volume.tolist(),
         trades=np.add.reduceat(column["trades"], starts).tolist(),
-        taker_buy_share=(100.0 * bought[traded] / volume[traded]).tolist(),
+        taker_buy_share=[]
+        if sideless.all()
+        else (100.0 * bought[traded] / volume[traded]).tolist(),
     )
 
 

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from core.charts import epoch_ms, price_decimals, prices_chart
+from core.origin_marks import origin_runs, origin_shapes, origin_words
 from core.palette import PALETTE, themed
 
 START = datetime(2026, 1, 1)
@@ -32,6 +33,7 @@ def bars_frame(count: int, *, skip: tuple[int, ...] = ()) -> pl.DataFrame:
             "quote_volume": [2.0 * c for c in close],
             "trades": [3] * len(at),
             "taker_buy_volume": [0.5] * len(at),
+            "origin": ["trades"] * len(at),
         }
     )
 
@@ -154,3 +156,51 @@ def test_a_figure_of_1500_candles_takes_less_than_five_milliseconds() -> None:
         prices_chart({"btcusdt": bars}, timeframe_s=1)
         costs.append(time.perf_counter() - began)
     assert sorted(costs)[10] < 0.005
+
+
+def test_what_is_not_from_trades_lies_on_a_ground_of_its_own() -> None:
+    bars = bars_frame(20).with_columns(
+        origin=pl.Series(["klines"] * 4 + ["trades"] * 10 + ["upload"] * 6)
+    )
+    shapes = prices_chart({"btcusdt": bars}, timeframe_s=1)["layout"]["shapes"]
+    at = epoch_ms(bars["ts"])
+    found = [(one["x0"], one["x1"], one["yref"]) for one in shapes if one["name"] == "origin"]
+    assert found == [
+        (at[0], at[3] + 1000, "y domain"),
+        (at[14], at[19] + 1000, "y domain"),
+    ]
+    plain = prices_chart({"btcusdt": bars_frame(20)}, timeframe_s=1)["layout"]["shapes"]
+    assert not [one for one in plain if one["name"] == "origin"]
+
+
+def test_many_runs_leave_only_the_longest_marked() -> None:
+    origin = ["klines" if i % 2 else "trades" for i in range(200)] + ["klines"] * 50
+    runs = origin_runs(bars_frame(250).with_columns(origin=pl.Series(origin)), 1)
+    assert len(runs) == 100
+    marked = origin_shapes(runs, "y")
+    assert len(marked) == 24
+    assert marked[-1]["x0"] == runs[-1].start_ms
+    assert runs[-1].bars == 51
+
+
+def test_words_say_how_many_bars_are_not_from_trades() -> None:
+    bars = bars_frame(4)
+    assert origin_words([bars]) == ""
+    other = bars.with_columns(origin=pl.Series(["klines", "upload", "trades", "mixed"]))
+    assert origin_words([bars, other]) == (
+        "1 of 8 bars are exchange klines · 1 of 8 bars are trades and exchange klines · "
+        "1 of 8 bars are uploaded bars"
+    )
+
+
+def test_volume_without_a_taker_side_has_no_side() -> None:
+    bars = bars_frame(4).with_columns(
+        taker_buy_volume=pl.Series([0.5, None, None, 0.5], dtype=pl.Float64)
+    )
+    stacks = {
+        trace["name"]: trace["y"].tolist()
+        for trace in prices_chart({"a": bars}, timeframe_s=1)["data"]
+        if trace["type"] == "bar"
+    }
+    assert np.array_equal(stacks["volume"], [np.nan, 2.0, 2.0, np.nan], equal_nan=True)
+    assert np.array_equal(stacks["taker sells"], [1.5, np.nan, np.nan, 1.5], equal_nan=True)

@@ -115,3 +115,32 @@ def test_sparklines_keep_the_totals_and_the_last_value(closes: list[float], part
 
 def test_sparklines_of_nothing() -> None:
     assert sparklines(bars_of([]), 1).last == []
+
+
+def test_uploaded_bars_know_neither_trades_nor_sides() -> None:
+    frame = bars_of([10.0, 20.0, 30.0]).with_columns(
+        quote_volume=pl.lit(None, pl.Float64),
+        trades=pl.lit(None, pl.Int64),
+        taker_buy_volume=pl.lit(None, pl.Float64),
+    )
+    found = summary(frame, 1)
+    assert (found.trades, found.taker_buy_share, found.quote_volume) == (None, None, None)
+    assert (found.mean, found.mean_kind) == (20.0, "mean of closes")
+    assert "uploaded" in (found.reason("trades") or "")
+    assert "uploaded" in (found.reason("taker_buy_share") or "")
+    curves = sparklines(frame, 1)
+    assert curves.taker_buy_share == []
+    assert all(math.isfinite(value) for value in curves.mean)
+
+
+def test_a_range_partly_uploaded_tells_the_side_of_the_rest_only() -> None:
+    frame = bars_of([10.0, 20.0, 30.0])
+    known = summary(frame.tail(2), 1)
+    part = frame.with_columns(
+        pl.when(pl.int_range(pl.len()) > 0).then(pl.col(name)).alias(name)
+        for name in ("quote_volume", "trades", "taker_buy_volume")
+    )
+    found = summary(part, 1)
+    assert found.taker_buy_share == known.taker_buy_share
+    assert found.trades == known.trades
+    assert found.mean_kind == "mean of closes"

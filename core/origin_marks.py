@@ -29,7 +29,7 @@ class Run:
 
 def origin_runs(bars: pl.DataFrame, timeframe_s: int) -> list[Run]:
     """Return the runs of one symbol's bars, ordered by ``ts``, that are not from trades alone."""
-    if bars.is_empty() or bars["origin"].n_unique() == 1 and bars["origin"][0] == "trades":
+    if bars.is_empty() or (bars["origin"].n_unique() == 1 and bars["origin"][0] == "trades"):
         return []
     runs = bars["origin"].rle().struct.unnest()
     lengths = runs["len"].to_numpy().astype(np.int64)
@@ -67,7 +67,7 @@ def origin_shapes(runs: list[Run], axis: str) -> list[dict[str, Any]]:
 
 
 def origin_words(frames: list[pl.DataFrame]) -> str:
-    """Return what the bars are besides trades, as "312 of 500 bars: exchange klines"; "" if none."""
+    """Return how many bars are not from trades alone, by what they are; "" where all are."""
     counts: dict[str, int] = {}
     for frame in frames:
         for origin, count in frame["origin"].value_counts().iter_rows():

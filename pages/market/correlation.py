@@ -54,6 +54,7 @@ def live(source: sources.Source, choice: MatrixChoice, available: frozenset[str]
     """Show the matrix, then the chosen pair; every two seconds, new once a step of time."""
     feed = feeder(source.store)
     pulse = feed.pulse()
+    pulse = pulse.of(sources.dataset(pulse))
     if pulse.stored and set(pulse.stored) != available:
         st.rerun()
     with noticed("correlation"):

@@ -52,6 +52,7 @@ def live(source: sources.Source, choice: PairChoice, available: frozenset[str]) 
     """Show the verdict, the numbers and the chart; once a second."""
     feed = feeder(source.store)
     pulse = feed.pulse()
+    pulse = pulse.of(sources.dataset(pulse))
     if pulse.stored and set(pulse.stored) != available:
         st.rerun()
     if len(available) < 2:

@@ -43,6 +43,7 @@ def live(source: sources.Source, choice: Choice, available: tuple[str, ...]) -> 
     """Show the numbers and the chart; once a second, from what the process has read."""
     feed = feeder(source.store)
     pulse = feed.pulse()
+    pulse = pulse.of(sources.dataset(pulse))
     if pulse.stored != available and set(pulse.stored) != set(available):
         st.rerun()
     with noticed("prices"):

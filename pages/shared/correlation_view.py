@@ -119,7 +119,8 @@ def matrix_view(feed: Feeder, pulse: Pulse, choice: MatrixChoice) -> MatrixView 
 
 def _stretch(pulse: Pulse, choice: MatrixChoice) -> tuple[datetime, datetime] | None:
     """Return the closed bars\' range: up to a fixed step of time, on whole bars."""
-    bounds = [pulse.bounds[symbol] for symbol in choice.symbols if symbol in pulse.bounds]
+    known = [pulse.bounds(symbol, choice.timeframe) for symbol in choice.symbols]
+    bounds = [bound for bound in known if bound]
     if not bounds:
         return None
     bar_ms = timeframe_seconds(choice.timeframe) * 1000

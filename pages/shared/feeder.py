@@ -21,7 +21,7 @@ from core import queries
 from core.errors import PerpduckError, StoreBusy, StoreMissing
 from core.store import Connection, Fingerprint, Store
 from core.supervisor import WorkerLock, worker_health
-from pages.shared.pulse import Pulse, judged
+from pages.shared.pulse import Pulse, judged, spans_by_symbol
 
 logger = logging.getLogger(__name__)
 
@@ -244,15 +244,14 @@ class Feeder:
             watchlist = known.watchlist
         else:
             watchlist = tuple(queries.load_watchlist(con)["symbol"])
-        stored = queries.load_bounds(con, queries.load_stored_symbols(con))
-        bounds = {symbol: (first, last) for symbol, first, last in stored.iter_rows()}
+        spans = spans_by_symbol(queries.load_spans(con))
         return Pulse(
             health=worker_health(self.store.path, status),
             status=status,
             symbols=queries.load_symbol_status(con),
             watchlist=watchlist,
-            stored=tuple(bounds),
-            bounds=bounds,
+            stored=tuple(spans),
+            spans=spans,
             contracts=contracts,
             tick_sizes=tick_sizes,
             versions=versions,

@@ -45,7 +45,9 @@ def frame() -> None:
     with st.container(
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="frame"
     ):
-        _source_control()
+        with st.container(horizontal=True, vertical_alignment="center", width="content"):
+            _source_control()
+            _dataset_control()
         with st.container(key="pill", width="content"):
             status_pill()
 
@@ -65,6 +67,27 @@ def _source_control() -> None:
         bind="query-params",
         label_visibility="collapsed",
         help="Binance: the live exchange. Practice: a made-up exchange on this machine.",
+    )
+
+
+def _dataset_control() -> None:
+    """Offer the uploaded datasets, where there are any, beside the exchange's own data."""
+    pulse = feeder(sources.current().store).pulse()
+    names = list(pulse.datasets)
+    if not names:
+        return
+    if st.session_state.get("dataset") not in (None, *names):
+        st.session_state["dataset"] = None
+    st.selectbox(
+        "Dataset",
+        names,
+        index=None,
+        key="dataset",
+        bind="query-params",
+        label_visibility="collapsed",
+        placeholder="Exchange data",
+        width=170,
+        help="Show an uploaded dataset on every page, instead of the exchange's data.",
     )
 
 

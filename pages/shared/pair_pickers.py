@@ -77,11 +77,8 @@ def pair_controls(available: Sequence[str], held: float) -> PairChoice:
 
 def held_s(pulse: Pulse) -> float:
     """Return the seconds over which any symbol is stored."""
-    if not pulse.bounds:
-        return 0.0
-    first = min(first for first, _ in pulse.bounds.values())
-    last = max(last for _, last in pulse.bounds.values())
-    return (last - first).total_seconds()
+    held = pulse.held()
+    return (held[1] - held[0]).total_seconds() if held else 0.0
 
 
 def _more() -> dict[str, object]:

@@ -89,7 +89,7 @@ class PairView:
 def moment(pulse: Pulse, choice: PairChoice) -> Moment | None:
     """Return the fixed times of now, None while a leg has no trade or nothing is closed yet."""
     spec = choice.spec
-    found = [pulse.bounds.get(symbol) for symbol in (spec.y, spec.x)]
+    found = [pulse.bounds(symbol, spec.timeframe) for symbol in (spec.y, spec.x)]
     if None in found:
         return None
     firsts, lasts = zip(*(bound for bound in found if bound), strict=True)

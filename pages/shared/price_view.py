@@ -14,11 +14,12 @@ import polars as pl
 
 from core.bar_sql import TIMEFRAMES
 from core.charts import Spec, prices_chart
+from core.origin_marks import origin_words
 from core.summary import sparklines, summary
 from pages.shared.cards import Card, price_cards
 from pages.shared.feeder import Answer, Feeder
 from pages.shared.live_chart import Frame, View
-from pages.shared.pulse import WRITING, Pulse
+from pages.shared.pulse import WRITING, Pulse, dataset_of
 from pages.shared.questions import Bars, Coverage
 from pages.shared.window import RANGES, Window, epoch_ms, timeframe_label, utc, window
 
@@ -82,7 +83,8 @@ def price_view(feed: Feeder, pulse: Pulse, choice: Choice, seen: View | None) ->
 
     Raises StoreError where nothing was read yet and nothing can be.
     """
-    found = [pulse.bounds[symbol] for symbol in choice.symbols if symbol in pulse.bounds]
+    known = [pulse.bounds(symbol, choice.timeframe) for symbol in choice.symbols]
+    found = [bound for bound in known if bound]
     if not found:
         return None
     first_ms = min(epoch_ms(first) for first, _ in found)
@@ -99,9 +101,9 @@ def price_view(feed: Feeder, pulse: Pulse, choice: Choice, seen: View | None) ->
         (view, version, looking.seen_from_ms, looking.seen_to_ms),
         lambda: _cards(answer, looking, pulse, choice),
     )
-    trades = shared(
-        (view, version, looking.seen_from_ms, looking.seen_to_ms, "trades"),
-        lambda: sum(int(_seen(bars, looking)["trades"].sum()) for bars in answer.value.values()),
+    stand = shared(
+        (view, version, looking.seen_from_ms, looking.seen_to_ms, "stand"),
+        lambda: _stand(answer, looking),
     )
     return PriceView(
         frame=Frame(view, version, spec, last_ms),
@@ -110,7 +112,11 @@ def price_view(feed: Feeder, pulse: Pulse, choice: Choice, seen: View | None) ->
         answer=answer,
         cards=cards,
         note=_note(choice, looking),
-        badge=f"{_coverage(feed, coverage)} · {trades:,} trades · {looking.timeframe_label} bars",
+        badge=_badge(
+            "" if dataset_of(choice.symbols[0]) else _coverage(feed, coverage),
+            *stand,
+            f"{looking.timeframe_label} bars",
+        ),
         span_ms=_span_ms(choice, first_ms, last_ms),
     )
 
@@ -179,11 +185,22 @@ def _seen(bars: pl.DataFrame, looking: Window) -> pl.DataFrame:
     return bars.filter(pl.col("ts").is_between(begin, end, closed="left"))
 
 
+def _badge(*parts: str) -> str:
+    return " · ".join(part for part in parts if part)
+
+
+def _stand(answer: Answer, looking: Window) -> tuple[str, str]:
+    """Return the badge's words on what the visible bars are made of."""
+    seen = [_seen(bars, looking) for bars in answer.value.values()]
+    trades = sum(int(bars["trades"].sum()) for bars in seen)
+    return (f"{trades:,} trades" if trades else "", origin_words(seen))
+
+
 def _assets(pulse: Pulse, symbol: str) -> tuple[str, str]:
     """Return what is traded and in what, as far as the exchange's list is known."""
     if pulse.contracts.is_empty():
         return "", "quote"
-    found = pulse.contracts.filter(pl.col("symbol") == symbol)
+    found = pulse.contracts.filter(pl.col("symbol") == symbol.partition("@")[0])
     return (found["base_asset"][0], found["quote_asset"][0]) if found.height else ("", "quote")
 
 

@@ -12,6 +12,7 @@ import streamlit as st
 from core.config import load_settings
 from core.store import Store, open_store
 from core.supervisor import WorkerLock, start_worker
+from pages.shared.pulse import Pulse
 
 BINANCE, PRACTICE = "binance", "practice"
 LABELS = {BINANCE: "Binance", PRACTICE: "Practice"}
@@ -80,6 +81,12 @@ def current() -> Source:
     name = st.session_state.get("source")
     # Before the control's first run, and where a browser sent something else.
     return named(name if name in LABELS else session_default())
+
+
+def dataset(pulse: Pulse) -> str:
+    """Return the dataset that the session looks at, "" for the exchange's own data."""
+    name = st.session_state.get("dataset") or ""
+    return name if name in pulse.datasets else ""
 
 
 def session_default() -> str:

@@ -26,7 +26,7 @@ def when_ready(show: Callable[[sources.Source, Pulse], None]) -> None:
     source = sources.current()
     pulse = feeder(source.store).pulse()
     if is_ready(source, pulse):
-        show(source, pulse)
+        show(source, pulse.of(sources.dataset(pulse)))
     elif started_s(source.name) is not None or pulse.health.state in WRITING:
         starting(source)
     elif pulse.error and source.store.exists():
@@ -97,11 +97,13 @@ def started_s(name: str) -> float | None:
 
 def is_ready(source: sources.Source, pulse: Pulse) -> bool:
     """Return whether there is something to show: trades, of the best known symbol if it comes."""
-    if not pulse.stored:
-        return False
     waited = started_s(source.name)
-    best = sources.in_order({*pulse.watchlist, *pulse.stored})[0]
-    return waited is None or waited > PATIENCE_S or best in pulse.stored
+    if waited is None:
+        return bool(pulse.stored)
+    # Klines come before the first trade; what the first page shows are trades.
+    trading = {symbol for symbol in pulse.stored if any(s.is_live for s in pulse.spans[symbol])}
+    best = sources.in_order({*pulse.watchlist, *pulse.stored})
+    return bool(trading) and (waited > PATIENCE_S or best[0] in trading)
 
 
 @st.fragment(run_every=0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,11 @@ def origin_words(frames: list[pl.DataFrame]) -> str:
     for frame in frames:
         for origin, count in frame["origin"].value_counts().iter_rows():
             counts[origin] = counts.get(origin, 0) + count
+    return origin_count_words(counts)
+
+
+def origin_count_words(counts: Mapping[str, int]) -> str:
+    """Return the same words for bars that were counted by origin."""
     total = sum(counts.values())
     parts = [
         f"{counts[origin]:,} of {total:,} bars are {words}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import streamlit as st
 
 from core.correlation_charts import narrow_matrix
@@ -22,6 +24,7 @@ from pages.shared.feeder import Feeder, feeder
 from pages.shared.figure import figure
 from pages.shared.frame import stale_words
 from pages.shared.notices import noticed
+from pages.shared.origin_line import origin_line
 from pages.shared.pair_cards import number
 from pages.shared.pair_pickers import held_s
 from pages.shared.places import PAIR
@@ -67,6 +70,7 @@ def live(source: sources.Source, choice: MatrixChoice, available: frozenset[str]
             return
         st.session_state["_matrix_shown"]["view"] = view
         show(feed, view, choice, stale_words(pulse))
+        origin_line(feed, choice.symbols, choice.timeframe, view.start, view.end)
 
 
 def show(feed: Feeder, view: MatrixView, choice: MatrixChoice, stale: str) -> None:
@@ -109,7 +113,8 @@ def show(feed: Feeder, view: MatrixView, choice: MatrixChoice, stale: str) -> No
 
 def pair_address() -> str:
     """Return the Pair page's address below the app's, with this session's source."""
-    return f"pair?source={st.session_state.get('source', '')}"
+    chosen = {name: st.session_state.get(name) or "" for name in ("source", "dataset")}
+    return f"pair?{urlencode({name: value for name, value in chosen.items() if value})}"
 
 
 def heading(view: MatrixView, chosen: tuple[str, str]) -> None:

@@ -14,6 +14,7 @@ from pages.shared.feeder import feeder
 from pages.shared.frame import stale_words
 from pages.shared.live_chart import live_chart, visible
 from pages.shared.notices import noticed
+from pages.shared.origin_line import origin_line
 from pages.shared.pair_cards import pair_cards, provenance_words
 from pages.shared.pair_pickers import held_s, pair_controls
 from pages.shared.pair_statistics import statistics
@@ -65,6 +66,8 @@ def live(source: sources.Source, choice: PairChoice, available: frozenset[str]) 
             return
         st.session_state["_pair_shown"]["view"] = view
         show(view, choice, stale_words(pulse))
+        spec, now = choice.spec, view.moment
+        origin_line(feed, (spec.y, spec.x), spec.timeframe, now.start, now.as_of)
 
 
 def show(view: PairView, choice: PairChoice, stale: str) -> None:

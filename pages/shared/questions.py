@@ -64,6 +64,25 @@ class NewCloses:
 
 
 @dataclass(frozen=True, slots=True)
+class Origins:
+    """How many bars of some symbols in [start, end) come from where; every ten seconds."""
+
+    symbols: tuple[str, ...]
+    timeframe: str
+    start: datetime
+    end: datetime
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the time's version."""
+        return _every(10)
+
+    def answer(self, con: Connection) -> pl.DataFrame:
+        """Read origin and bars, a row a symbol and origin."""
+        found = queries.load_origins(con, self.symbols, self.timeframe, self.start, self.end)
+        return found.select("origin", "bars")
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
     """How complete one symbol's trades are in [start, end); every four seconds."""
 

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from core.origin_marks import origin_runs, origin_shapes
+from core.origin_marks import origin_notes, origin_runs, origin_shapes
 
 Spec = dict[str, Any]
 Floats = NDArray[np.floating[Any]]
@@ -146,7 +146,9 @@ def _add_panel(
     spec["data"] += _candles(panel, x, closed, price, decimals)
     spec["data"] += _volumes(panel, x, volume, timeframe_s)
     _add_axes(spec["layout"], panel, number, decimals)
-    spec["layout"]["shapes"] += origin_shapes(origin_runs(bars, timeframe_s), price)
+    runs = origin_runs(bars, timeframe_s)
+    spec["layout"]["shapes"] += origin_shapes(runs, price)
+    spec["layout"]["annotations"] += origin_notes(runs, price)
     if last_close is not None:
         _add_last_price(spec["layout"], panel, price, last_close, decimals)
     _add_title(spec["layout"], panel, number)

@@ -67,6 +67,26 @@ def origin_shapes(runs: list[Run], axis: str) -> list[dict[str, Any]]:
     ]
 
 
+def origin_notes(runs: list[Run], axis: str) -> list[dict[str, Any]]:
+    """Return the name of what lies on such a ground, at the end of each origin's longest run."""
+    longest = {run.origin: run for run in sorted(runs, key=lambda run: run.end_ms - run.start_ms)}
+    return [
+        {
+            "xref": "x",
+            "yref": f"{axis} domain",
+            "x": run.end_ms,
+            "y": 0,
+            "xanchor": "right",
+            "yanchor": "bottom",
+            "showarrow": False,
+            "text": ORIGIN_WORDS[run.origin],
+            "font": {"color": "$muted", "size": 11},
+            "name": "origin",
+        }
+        for run in longest.values()
+    ]
+
+
 def origin_words(frames: list[pl.DataFrame]) -> str:
     """Return how many bars are not from trades alone, by what they are; "" where all are."""
     counts: dict[str, int] = {}

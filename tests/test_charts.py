@@ -169,6 +169,11 @@ def test_what_is_not_from_trades_lies_on_a_ground_of_its_own() -> None:
         (at[0], at[3] + 1000, "y domain"),
         (at[14], at[19] + 1000, "y domain"),
     ]
+    notes = prices_chart({"btcusdt": bars}, timeframe_s=1)["layout"]["annotations"]
+    assert {(one["text"], one["x"]) for one in notes if one["name"] == "origin"} == {
+        ("exchange klines", at[3] + 1000),
+        ("uploaded bars", at[19] + 1000),
+    }
     plain = prices_chart({"btcusdt": bars_frame(20)}, timeframe_s=1)["layout"]["shapes"]
     assert not [one for one in plain if one["name"] == "origin"]
 

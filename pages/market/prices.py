@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.bar_sql import bars_sql
 from pages.shared import sources
 from pages.shared.cards import show_cards
 from pages.shared.downloads import downloads
@@ -71,7 +70,7 @@ def show(view: PriceView, choice: Choice, stale: str) -> None:
         st.caption(f"{choice.symbols[0].upper()} in the cards · {view.badge}")
     behind = st.expander("The SQL behind this", on_change="rerun", key="sql")
     if behind.open:
-        behind.code(bars_sql(view.window.timeframe), language="sql")
+        behind.code(view.sql(), language="sql")
         behind.code(
             f"$symbols = {list(view.question.symbols)}\n$start = {view.question.start}\n"
             f"$end = {view.question.end or 'the newest bar'}",

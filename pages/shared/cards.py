@@ -120,7 +120,7 @@ def show_cards(cards: tuple[Card, ...], *, signed_first: bool = True) -> None:
     ``signed_first``: what stands below the first value is a change, coloured by its sign. A
     card without a kind of curve has none.
     """
-    with st.grid(len(cards), min_column_width=150, gap="xsmall", key="cards"):
+    with st.grid(len(cards), min_column_width=140, gap="xsmall", key="cards"):
         for number, card in enumerate(cards):
             signed = signed_first and number == 0
             curve = card.curve if len(card.curve) > 1 else (0.0, 0.0)

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from core.bar_sql import TIMEFRAMES
+from core.bar_sql import TIMEFRAMES, Blend, bars_sql
 from core.charts import Spec, prices_chart
 from core.origin_marks import origin_words
 from core.summary import sparklines, summary
@@ -55,6 +55,12 @@ class PriceView:
     note: str
     badge: str
     span_ms: float
+
+    def sql(self) -> str:
+        """Return the SQL that read these bars."""
+        found = {origin for bars in self.answer.value.values() for origin in bars["origin"]}
+        blend = Blend(klines=bool(found & {"klines", "mixed"}), uploaded="upload" in found)
+        return bars_sql(self.window.timeframe, blend)
 
     def shown(self) -> pl.DataFrame:
         """Return exactly the bars in view, all symbols below each other."""

@@ -1,0 +1,11 @@
+select
+    symbol,
+    count(distinct day) as days,
+    count(*) as files,
+    sum(trades)::bigint as trades,
+    min(day) as first_day,
+    max(day) as last_day,
+    list(path order by path) as paths
+from lake_files
+group by symbol
+order by symbol

@@ -25,6 +25,7 @@ from core.store import Connection
 # Buckets further apart than this never share one range scan: a range from now back to a trade
 # two hours late was measured to cost half a second.
 CLUSTER_S = 600
+MAX_CLUSTERS = 32
 
 _BARS = (("bars_1s", "partial_1s", 1), ("bars_1min", "partial_1min", 60))
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the store's times are naive UTC
@@ -41,7 +42,9 @@ class Missing:
 
 
 @dataclass(slots=True)
-class _SymbolLedger:
+class SymbolLedger:
+    """What is held and what is missing of one symbol; intervals sorted by id."""
+
     intervals: list[Interval] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
 
@@ -62,13 +65,13 @@ def write_trades(
     symbols = sorted({*batch["symbol"].unique(), *(m.symbol for m in missing)})
     if not symbols:
         return FlushResult(0, len(trades))
-    ledgers = _load_ledgers(con, symbols)
-    fresh = _only_new(batch, ledgers)
+    ledgers = load_ledgers(con, symbols)
+    fresh = only_new(batch, ledgers)
     counts: dict[str, int] = {}
     if len(fresh):
         _insert(con, fresh)
         counts = dict(fresh.group_by("symbol").len().iter_rows())
-    _write_ledgers(con, fresh, ledgers, missing, now_ms)
+    write_ledgers(con, fresh, ledgers, missing, now_ms)
     bump_versions(con, {*counts, *(m.symbol for m in missing)})
     return FlushResult(len(fresh), len(trades) - len(fresh), counts)
 
@@ -88,8 +91,9 @@ def _unique(trades: pl.DataFrame) -> pl.DataFrame:
     return ordered.filter(~repeated.fill_null(False))
 
 
-def _load_ledgers(con: Connection, symbols: list[str]) -> dict[str, _SymbolLedger]:
-    ledgers = {symbol: _SymbolLedger() for symbol in symbols}
+def load_ledgers(con: Connection, symbols: list[str]) -> dict[str, SymbolLedger]:
+    """Return the ledger of each symbol, empty where nothing is known of it."""
+    ledgers = {symbol: SymbolLedger() for symbol in symbols}
     held = con.execute(sql("ledger_coverage"), {"symbols": symbols}).fetchall()
     for symbol, *numbers in held:
         ledgers[symbol].intervals.append(Interval(*numbers))
@@ -99,7 +103,7 @@ def _load_ledgers(con: Connection, symbols: list[str]) -> dict[str, _SymbolLedge
     return ledgers
 
 
-def _only_new(batch: pl.DataFrame, ledgers: dict[str, _SymbolLedger]) -> pl.DataFrame:
+def only_new(batch: pl.DataFrame, ledgers: dict[str, SymbolLedger]) -> pl.DataFrame:
     """Leave out what coverage already holds; the batch is sorted by symbol and id."""
     masks = [
         ~gaps.held_mask(part["agg_id"].to_numpy(), ledgers[symbol].intervals)
@@ -132,7 +136,15 @@ def _insert(con: Connection, fresh: pl.DataFrame) -> None:
         con.execute(sql("partial_bars_1min"))
     finally:
         con.unregister("new_trades")
-    touched = _clusters(fresh["ts"].to_physical().to_numpy() // 1000)
+    merge_bars(con, fresh["ts"])
+
+
+def merge_bars(con: Connection, times: pl.Series) -> None:
+    """Fold the connection's ``partial_1s`` and ``partial_1min`` into the stored bars.
+
+    ``times`` (UTC, any unit) are those of the trades behind them.
+    """
+    touched = _clusters(times.dt.epoch("s").to_numpy())
     for bars, partial, seconds in _BARS:
         merge = sql("merge_bars").replace("{bars}", bars).replace("{partial}", partial)
         for low_s, high_s in touched:
@@ -143,19 +155,27 @@ def _insert(con: Connection, fresh: pl.DataFrame) -> None:
 def _clusters(times_s: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     """Group times into (first, last) ranges of whole seconds that lie well apart."""
     times = np.unique(times_s)
-    breaks = np.flatnonzero(np.diff(times) > CLUSTER_S)
+    steps = np.diff(times)
+    breaks = np.flatnonzero(steps > CLUSTER_S)
+    if len(breaks) >= MAX_CLUSTERS:
+        # A trade now and then over years: a statement for each would take longer than any scan.
+        breaks = np.sort(breaks[np.argsort(steps[breaks])[-(MAX_CLUSTERS - 1) :]])
     starts, ends = np.concatenate(([0], breaks + 1)), np.concatenate((breaks, [len(times) - 1]))
     return [(int(times[i]), int(times[j])) for i, j in zip(starts, ends, strict=True)]
 
 
-def _write_ledgers(
+def write_ledgers(
     con: Connection,
     fresh: pl.DataFrame,
-    ledgers: dict[str, _SymbolLedger],
+    ledgers: dict[str, SymbolLedger],
     missing: Sequence[Missing],
     now_ms: int,
 ) -> None:
-    """Bring coverage and gaps up to date; only rows that changed are touched."""
+    """Bring coverage and gaps up to date; only rows that changed are touched.
+
+    ``fresh`` is what was stored now, sorted by symbol and id; its symbols and those of
+    ``missing`` are all in ``ledgers``.
+    """
     dropped: list[tuple[str, Interval]] = []
     added: list[tuple[str, Interval]] = []
     structure: set[str] = {m.symbol for m in missing}
@@ -200,7 +220,7 @@ def _replace_coverage(
 def _write_gaps(
     con: Connection,
     symbol: str,
-    ledger: _SymbolLedger,
+    ledger: SymbolLedger,
     missing: Sequence[Missing],
     now_ms: int,
 ) -> None:

@@ -133,8 +133,8 @@ class ArchiveRows:
 
     def parse(self, block: Block) -> Parsed:
         """Return the rows of a block."""
-        count = block.data.count(b"\n")
-        typed = self._typed(block, count)
+        count = block.count
+        typed = self._typed(block)
         if typed is not None:
             table = Table(typed, np.arange(count, dtype=np.int64))
         else:
@@ -143,7 +143,7 @@ class ArchiveRows:
         read = len(table.offsets) + len(table.rejects)
         return Parsed(found.rows, table.rejected(block, found), read)
 
-    def _typed(self, block: Block, count: int) -> Columns | None:
+    def _typed(self, block: Block) -> Columns | None:
         """Return the columns read as what they are; None where a line is unusual."""
         places = dict(zip(self._layout.wanted, self._layout.places(), strict=True))
         names = [str(place) for place in range(len(self._layout.names))]
@@ -158,7 +158,7 @@ class ArchiveRows:
             )
         except pl.exceptions.PolarsError:
             return None
-        if frame.height != count or any(column.null_count() for column in frame):
+        if frame.height != block.count or any(column.null_count() for column in frame):
             return None
         return {name: frame[str(place)] for name, place in places.items()}
 

@@ -50,7 +50,7 @@ class NdjsonTicks:
         except _DECODE_ERRORS:
             rows = []
         columns = _columns(rows)
-        if len(rows) != block.data.count(b"\n") or self._lacks_some(columns):
+        if len(rows) != block.count or self._lacks_some(columns):
             lines = block.lines()
             rows, offsets, rejects = self._one_by_one(block, lines)
             columns = _columns(rows)

@@ -120,7 +120,7 @@ class Reading:
         chunk = _TEXT_CHUNK if self.kind == "ticks" else _ARCHIVE_CHUNK
         for block in blocks(source, chunk):
             if parser is None:
-                if block.data.strip():
+                if block.data and not block.data.isspace():
                     parser, block = self._parser(block)
             if block.rejects:
                 nothing = pl.DataFrame(schema=_SCHEMAS[self.kind])

@@ -96,17 +96,18 @@ def check_names(names: Sequence[str], required: Sequence[str], what: str) -> Non
 
 def first_line(block: Block) -> tuple[bytes, Block]:
     """Return the first line that is not blank, and the block after it (b"" where all are)."""
-    start = 0
-    for passed, line in enumerate(block.data.split(b"\n")[:-1], start=1):
-        start += len(line) + 1
+    data, start, passed = block.data, 0, 0
+    while (end := data.find(b"\n", start)) >= 0:
+        line, start, passed = data[start:end], end + 1, passed + 1
         if line.strip():
-            return line, Block(block.data[start:], block.first + passed, block.rejects)
+            count = block.count - passed
+            return line, Block(data[start:], block.first + passed, count, block.rejects)
     return b"", block
 
 
 def text_table(block: Block, layout: Layout) -> Table:
     """Read a block's lines by the layout: at once where all have its fields, else one by one."""
-    count = block.data.count(b"\n")
+    count = block.count
     if not _has_blank_lines(block.data):
         marked = block.data.replace(b"\n", f"{layout.delimiter}{_END}\n".encode())
         frame = _frame(marked, layout, count)

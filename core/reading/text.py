@@ -34,12 +34,13 @@ class Readable(Protocol):
 class Block:
     """Whole lines of valid UTF-8, each ended by a bare newline.
 
-    ``first`` is the number of the first line, ``rejects`` are lines before it that are too long
-    to be looked at.
+    ``first`` is the number of the first line, ``count`` that of the lines; ``rejects`` are lines
+    before it that are too long to be looked at.
     """
 
     data: bytes
     first: int
+    count: int
     rejects: tuple[Reject, ...] = ()
 
     def lines(self) -> list[bytes]:
@@ -60,10 +61,11 @@ def blocks(source: Readable, chunk: int = CHUNK) -> Iterator[Block]:
         cut = data.rfind(b"\n") + 1
         tail = data[cut:]
         if cut:
-            yield from _whole(data[:cut], first)
-            first += data.count(b"\n", 0, cut)
+            for block in _whole(data[:cut], first):
+                yield block
+                first = block.first + block.count
         if len(tail) > MAX_LINE:
-            yield Block(b"", first, (_too_long(first, tail),))
+            yield Block(b"", first, 0, (_too_long(first, tail),))
             tail, skipping = b"", True
     if tail:
         yield from _whole(tail + b"\n", first)
@@ -105,13 +107,14 @@ def _whole(data: bytes, first: int) -> Iterator[Block]:
     rejects: list[Reject] = []
     while (begin := _long_line(data, start)) is not None:
         if begin > start:
-            yield Block(_clean(data[start:begin]), first, tuple(rejects))
-            first += data.count(b"\n", start, begin)
-            rejects = []
+            count = data.count(b"\n", start, begin)
+            yield Block(_clean(data[start:begin]), first, count, tuple(rejects))
+            first, rejects = first + count, []
         end = data.index(b"\n", begin)
         rejects.append(_too_long(first, data[begin:end]))
         first, start = first + 1, end + 1
-    yield Block(_clean(data[start:]), first, tuple(rejects))
+    rest = data[start:] if start else data
+    yield Block(_clean(rest), first, rest.count(b"\n"), tuple(rejects))
 
 
 def _long_line(data: bytes, start: int) -> int | None:

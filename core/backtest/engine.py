@@ -1,0 +1,208 @@
+"""One backtest: signals in, ledger, equity and refusals out. Pure, and the same to the last bit.
+
+Decided at the close of a row, filled in the legs' own next bars, marked at every row's close.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from core.backtest.ledger import Books, books
+from core.backtest.market import Floats, Ints, Market, rates_missing_s
+from core.backtest.orders import Sizes, sizes
+from core.backtest.settings import BacktestSettings
+from core.backtest.signals import Decision, decisions
+
+# A ratio of realised to predicted reversion is not known before so many trades.
+TRADES_FOR_CAPTURE = 30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signals:
+    """What the trades follow, arrays (n,), NaN where not defined.
+
+    ``zscore`` and ``beta`` of each row, ``sigma`` the deviation that z counts in: of log spreads
+    a fraction, of raw ones in y's price. ``is_in_sample``: fitted on the very rows it trades.
+    """
+
+    zscore: Floats
+    beta: Floats
+    sigma: Floats
+    is_log: bool = True
+    is_in_sample: bool = False
+
+    def until(self, rows: int) -> Signals:
+        """Return the first rows alone."""
+        return Signals(
+            self.zscore[:rows], self.beta[:rows], self.sigma[:rows], self.is_log, self.is_in_sample
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Backtest:
+    """What one backtest did.
+
+    ``books`` hold the trades, the fills and the equity at each row's close; ``refused`` counts the
+    entries that were not made, by reason; ``assumptions`` are what the result takes for granted.
+    """
+
+    settings: BacktestSettings
+    market: Market
+    signals: Signals
+    books: Books
+    refused: dict[str, int] = field(default_factory=dict)
+    assumptions: tuple[str, ...] = ()
+
+
+def backtest(market: Market, signals: Signals, settings: BacktestSettings) -> Backtest:
+    """Return the backtest of one pair."""
+    rows = market.rows
+    entries = {side: _entries(market, signals, settings, side) for side in (1, -1)}
+    may = {side: np.zeros(rows, bool) for side in entries}
+    for side, (at, sized) in entries.items():
+        may[side][at[sized.refused == ""]] = True
+    timeout = None
+    if (bars := settings.rules.time_stop_bars) is not None:
+        timeout = np.searchsorted(market.start_s, market.start_s + bars * market.bar_s)
+    gate = _Gate(market, signals, settings) if settings.money.gate is not None else None
+    path = decisions(
+        signals.zscore, settings.rules, may_long=may[1], may_short=may[-1], held=market.held,
+        timeout=timeout, accept=gate,
+    )  # fmt: skip
+    refused = Counter[str]()
+    for _, sized in entries.values():
+        refused.update(sized.refused[sized.refused != ""].tolist())
+    if gate is not None and gate.refused:
+        refused["expected capture below the cost"] = gate.refused
+    quantities = _quantities(path, entries)
+    found = books(market, signals.beta, signals.is_log, settings, path, *quantities)
+    return Backtest(
+        settings, market, signals, found, dict(refused), _assumptions(market, settings, signals)
+    )
+
+
+def _entries(
+    market: Market, signals: Signals, settings: BacktestSettings, side: int
+) -> tuple[Ints, Sizes]:
+    """Return the rows where an entry of that side is signalled and can be filled, and its sizes."""
+    with np.errstate(invalid="ignore"):
+        beyond = -side * signals.zscore > settings.rules.enter
+    at = np.flatnonzero(beyond & (market.held < market.rows))
+    return at, sizes(
+        market, settings, at, side, signals.beta[at], _gross(market, signals, settings, at),
+        is_log=signals.is_log,
+    )  # fmt: skip
+
+
+def _gross(market: Market, signals: Signals, settings: BacktestSettings, at: Ints) -> Floats:
+    """Return the gross notional of entries decided at the rows."""
+    money = settings.money
+    if money.sizing != "volatility":
+        return np.full(len(at), money.gross)
+    share = signals.sigma[at] if signals.is_log else signals.sigma[at] / market.close_y[at]
+    # A spread that comes back by σ within a half-life or so moves by about σ a bar at most: σ√bars
+    # overstates a year's deviation, so the target is never exceeded.
+    yearly = share * np.sqrt(365 * 86_400 / market.bar_s)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wanted = money.capital * money.target_volatility / yearly
+    return np.asarray(np.minimum(wanted, money.gross), dtype=np.float64)
+
+
+def _quantities(
+    path: list[Decision], entries: dict[int, tuple[Ints, Sizes]]
+) -> tuple[Floats, Floats, Floats]:
+    """Return both legs' sizes of every trade, and the error that rounding left in the hedge."""
+    columns = np.zeros((3, len(path)))
+    sides = np.array([one.side for one in path], dtype=np.int64)
+    rows = np.array([one.entry for one in path], dtype=np.int64)
+    for side, (at, sized) in entries.items():
+        mine = sides == side
+        places = np.searchsorted(at, rows[mine])
+        columns[:, mine] = sized.y[places], sized.x[places], sized.hedge_error[places]
+    return columns[0], columns[1], columns[2]
+
+
+class _Gate:
+    """Refuses entries whose expected capture does not pay for the round trip."""
+
+    def __init__(self, market: Market, signals: Signals, settings: BacktestSettings) -> None:
+        self._market, self._signals, self._settings = market, signals, settings
+        self._realised = self._predicted = 0.0
+        self._known = 0
+        self.refused = 0
+
+    def __call__(self, row: int, side: int, before: list[Decision]) -> bool:
+        for one in before[self._known :]:
+            self._realised += self._reversion(one)
+            self._predicted += self._promise(one.entry)
+        self._known = len(before)
+        if self._known < TRADES_FOR_CAPTURE or self._predicted <= 0:
+            return True
+        assert self._settings.money.gate is not None
+        expected = self._realised / self._predicted * self._promise(row)
+        if expected > self._settings.money.gate * self._cost(row):
+            return True
+        self.refused += 1
+        return False
+
+    def _elasticity(self, row: int) -> float:
+        beta = float(self._signals.beta[row])
+        ratio = self._market.close_x[row] / self._market.close_y[row]
+        return abs(beta if self._signals.is_log else beta * float(ratio))
+
+    def _promise(self, row: int) -> float:
+        """|z|·σ as a share of y's price."""
+        sigma = float(self._signals.sigma[row])
+        share = sigma if self._signals.is_log else sigma / float(self._market.close_y[row])
+        return abs(float(self._signals.zscore[row])) * share
+
+    def _cost(self, row: int) -> float:
+        """The round trip's fees and slippage as a share of y's notional."""
+        how = self._settings.execution
+        ticks = (self._settings.contract_y.tick_size, self._settings.contract_x.tick_size)
+        closes = (float(self._market.close_y[row]), float(self._market.close_x[row]))
+        slips = [
+            0.0
+            if how.is_maker
+            else max(
+                how.slippage / 1e4 if how.slippage_kind == "bps" else how.slippage * tick / close,
+                how.least_ticks * tick / close,
+            )
+            for tick, close in zip(ticks, closes, strict=True)
+        ]
+        fee = how.fee_bps / 1e4
+        return 2 * ((fee + slips[0]) + self._elasticity(row) * (fee + slips[1]))
+
+    def _reversion(self, one: Decision) -> float:
+        """What the spread moved for the trade, fill to fill before slippage, as a share of y."""
+        market = self._market
+        beta = float(self._signals.beta[one.entry])
+        moves = []
+        for leg, fills in ((market.y, market.fill_y), (market.x, market.fill_x)):
+            prices = leg.vwap if self._settings.execution.fill == "vwap" else leg.open
+            moves.append((prices[fills[one.entry]], prices[fills[one.exit]]))
+        (y0, y1), (x0, x1) = moves
+        elasticity = beta if self._signals.is_log else beta * x0 / y0
+        return float(one.side * ((y1 / y0 - 1.0) - elasticity * (x1 / x0 - 1.0)))
+
+
+def _assumptions(market: Market, settings: BacktestSettings, signals: Signals) -> tuple[str, ...]:
+    begin, end = int(market.start_s[0]), int(market.start_s[-1]) + market.bar_s
+    said = []
+    for name, found in (("y", market.funding_y), ("x", market.funding_x)):
+        if missing_s := rates_missing_s(found, begin, end):
+            share = missing_s / (end - begin)
+            said.append(f"no funding rates of {name} for {share:.0%} of the time: 0 is assumed")
+        elif np.isnan(found.mark).any():
+            said.append(f"funding of {name} without a mark price: the last close stands in")
+    for name, one in (("y", market.y), ("x", market.x)):
+        if settings.execution.fill == "vwap" and not one.has_vwap:
+            said.append(f"bars of {name} tell no turnover: (open + high + low + close) / 4")
+    if settings.execution.is_maker:
+        said.append("maker fills at the decision's close: optimistic unless traded through")
+    if signals.is_in_sample:
+        said.append("IN-SAMPLE: the hedge was fitted on the very bars that it trades")
+    return tuple(said)

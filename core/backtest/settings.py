@@ -69,7 +69,8 @@ class Execution:
 
     ``slippage`` is bps of the price, ticks, or a share of the fill bar's range, and at least
     ``least_ticks``. A maker fills at the decision's close, pays no slippage, and is optimistic
-    wherever the price did not trade through. ``apart_bars``: how far apart the legs' fill bars may be.
+    wherever the price did not trade through. ``apart_bars``: how far apart the legs' fill bars
+    may be.
     """
 
     fill: Fill = "vwap"

@@ -82,7 +82,7 @@ def random_settings(rng: np.random.Generator) -> BacktestSettings:
             apart_bars=int(rng.integers(0, 3)),
         ),
         Money(
-            capital=float(rng.uniform(100, 1e5)),
+            capital=float(10 ** rng.uniform(1.3, 5)),
             leverage=float(rng.uniform(0.5, 3)),
             sizing=str(pick(["beta", "dollar"])),  # type: ignore[arg-type]
             lowest_beta=0.5,

@@ -20,7 +20,7 @@ from core.models import KLINE_SCHEMA, TICK_SCHEMA, TRADE_SCHEMA
 from core.reading.frames import Parsed, Sifted, sifted
 from core.reading.prices import bar_checks
 from core.reading.table import Layout, Table, check_names, header_names, text_table
-from core.reading.text import Block
+from core.reading.text import Block, count_of
 from core.reading.ticks import Checks, price_checks, size_checks
 from core.reading.times import times
 from core.reading.values import flags, numbers, whole_numbers
@@ -148,7 +148,9 @@ class ArchiveRows:
         places = dict(zip(self._layout.wanted, self._layout.places(), strict=True))
         names = [str(place) for place in range(len(self._layout.names))]
         types = {str(place): self._types[name] for name, place in places.items()}
-        last = names[-1]  # its nulls show a line that was cut
+        last = names[-1]  # its nulls show a line that was cut; fields too many go unseen
+        if count_of(b",", block.data) != block.count * (len(names) - 1):
+            return None
         try:
             frame = pl.read_csv(
                 block.data,
@@ -226,4 +228,4 @@ class ArchiveRows:
         checks.append(("the number of trades is none", trades.missing | trades.unreadable))
         checks.append(("the number of trades is negative", negative))
         frame = pl.DataFrame({"symbol": self._names(len(trades.values)), **values})
-        return sifted(frame.select(KLINE_SCHEMA), checks)
+        return sifted(frame.select(list(KLINE_SCHEMA)), checks)

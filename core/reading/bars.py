@@ -56,7 +56,7 @@ def read_bars(data: bytes | Path, *, timeframe: str, now: datetime | None = None
     rows = pl.concat(frames)
     rejects += _conflicts(rows)
     _check_share(name, rejects, read)
-    bars = rows.unique("ts", keep="first", maintain_order=True).sort("ts").select(BAR_SCHEMA)
+    bars = rows.unique("ts", keep="first", maintain_order=True).sort("ts").select(list(BAR_SCHEMA))
     if bars.is_empty():
         raise BadFile(f"{name} holds no bars: only a header")
     duplicates = read - bars.height - len(rejects)

@@ -147,9 +147,7 @@ class Source:
         if self.member is not None:
             most = min(most, self.limits.member_bytes)
         if self.read_bytes > most:
-            raise BadFile(
-                f"{self.name} holds more than {most:,} bytes of content: more than is allowed"
-            )
+            raise BadFile(f"{self.name} unfolds to more than {most:,} bytes, which is not allowed")
         if compressed and self.read_bytes > self._allowed_by_ratio():
             raise BadFile(self._bomb(self.read_bytes))
 

@@ -1,0 +1,190 @@
+"""Staged chunks into the file, one transaction each, with pauses in which the worker writes.
+
+A chunk's row in ``import_chunks`` is written with it, so that what was interrupted goes on with
+the next chunk and still counts exactly; the last transaction turns them into one row of
+``imported_files``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from core.errors import StoreBusy
+from core.importing.records import ImportedFile, Staged
+from core.sql import sql
+from core.store import Connection, Store
+from core.supervisor import WorkerLock
+from core.trade_writer import utc_now
+
+# What the worker needs to get its turn, and what the app's readers need where there is none.
+PAUSE_S = 0.1
+PAUSE_ALONE_S = 0.02
+WAIT_S = 10.0
+# Reads of a chunk's surroundings copy at most as many rows as the chunk has.
+READ_S = 5.0
+
+# Called often, with rows committed so far; raises Cancelled.
+Beat = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of a chunk's rows."""
+
+    kept: int
+    duplicate: int
+
+
+class Writer(Protocol):
+    """How one kind of rows gets into the file."""
+
+    # What ``imported_files`` calls the file.
+    kind: str
+    # Whether a chunk can be made ready before the one ahead of it is stored.
+    ahead: bool
+
+    def check(self) -> None:
+        """Raise BadFile where the file must not be taken; before anything of it is stored."""
+        ...
+
+    def ready(self, rows: pl.DataFrame) -> Any:
+        """Return the chunk with all that can be computed before the file is taken."""
+        ...
+
+    def write(self, con: Connection, chunk: Any) -> Counts:
+        """Store the chunk inside the caller's transaction."""
+        ...
+
+    def end(self, con: Connection, content_hash: str) -> None:
+        """Do what comes once, in the last transaction of the file."""
+        ...
+
+
+def held_file(store: Store, dataset: str, content_hash: str) -> bool:
+    """Return whether this content was imported before, into this dataset."""
+    with store.read(wait_s=WAIT_S, limit_s=READ_S) as con:
+        found = con.execute(
+            "select 1 from imported_files where dataset = $dataset and content_hash = $hash",
+            {"dataset": dataset, "hash": content_hash},
+        ).fetchall()
+    return bool(found)
+
+
+def commit(
+    store: Store, staged: Staged, folder: Path, writer: Writer, *, dataset: str, beat: Beat
+) -> ImportedFile:
+    """Store the chunks that are not stored yet; returns the counts of the whole file.
+
+    Raises BadFile, Cancelled, StoreFull, StoreError; whole chunks stay stored.
+    """
+    done = _chunks_done(store, dataset, staged.layout)
+    if not done:
+        writer.check()
+    turn = _Turn(store)
+    committed = sum(chunk.rows for n, chunk in enumerate(staged.chunks) if n in done)
+    for number, ready in _made_ready(staged, folder, writer, skip=set(done)):
+        beat(committed)
+        with turn.write(lambda so_far=committed: beat(so_far)) as con:  # type: ignore[misc]
+            counts = writer.write(con, ready)
+            _note_chunk(con, dataset, staged.layout, number, counts)
+        done[number] = counts
+        committed += staged.chunks[number].rows
+        beat(committed)
+    kept = sum(counts.kept for counts in done.values())
+    duplicate = staged.duplicate + sum(counts.duplicate for counts in done.values())
+    outcome = ImportedFile(
+        staged.name, staged.content_hash, staged.read, kept, duplicate, staged.rejected
+    )
+    with turn.write(lambda: beat(committed)) as con:
+        writer.end(con, staged.content_hash)
+        note_file(con, writer.kind, outcome, dataset)
+        con.execute(
+            "delete from import_chunks where dataset = ? and content_hash = ?",
+            [dataset, staged.layout],
+        )
+    return outcome
+
+
+def note_file(con: Connection, kind: str, file: ImportedFile, dataset: str) -> None:
+    """Write down that the file was imported, inside the caller's transaction."""
+    con.execute(
+        sql("import_note_file"),
+        {
+            "dataset": dataset, "kind": kind, "name": file.name, "hash": file.content_hash,
+            "read": file.read, "kept": file.kept, "duplicate": file.duplicate,
+            "rejected": file.rejected, "now": utc_now(),
+        },
+    )  # fmt: skip
+
+
+class _Turn:
+    """Write transactions with a pause between them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = WorkerLock(store.path)
+        self._not_before = 0.0
+
+    @contextmanager
+    def write(self, waiting: Callable[[], None]) -> Iterator[Connection]:
+        """Yield a connection in one transaction; ``waiting`` is called while the file is held."""
+        time.sleep(max(0.0, self._not_before - time.monotonic()))
+        with ExitStack() as stack:
+            yield self._opened(stack, waiting)
+        pause = PAUSE_S if self._lock.is_held() else PAUSE_ALONE_S
+        self._not_before = time.monotonic() + pause
+
+    def _opened(self, stack: ExitStack, waiting: Callable[[], None]) -> Connection:
+        while True:
+            try:
+                return stack.enter_context(self._store.write(wait_s=WAIT_S))
+            except StoreBusy:
+                waiting()
+
+
+def _made_ready(
+    staged: Staged, folder: Path, writer: Writer, *, skip: set[int]
+) -> Iterator[tuple[int, Any]]:
+    """Yield (number, chunk) of what is to be stored, the next made ready meanwhile if it can be."""
+
+    def ready(number: int) -> Any:
+        rows = pl.read_parquet(folder / staged.chunks[number].name, memory_map=False)
+        return writer.ready(rows)
+
+    numbers = [number for number in range(len(staged.chunks)) if number not in skip]
+    if not writer.ahead:
+        for number in numbers:
+            yield number, ready(number)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="chunk") as pool:
+        coming: Future[Any] | None = pool.submit(ready, numbers[0]) if numbers else None
+        for number, following in zip(numbers, [*numbers[1:], None], strict=True):
+            assert coming is not None
+            chunk = coming.result()
+            coming = pool.submit(ready, following) if following is not None else None
+            yield number, chunk
+
+
+def _chunks_done(store: Store, dataset: str, layout: str) -> dict[int, Counts]:
+    with store.read(wait_s=WAIT_S, limit_s=READ_S) as con:
+        rows = con.execute(
+            "select chunk, rows_kept, rows_duplicate from import_chunks "
+            "where dataset = ? and content_hash = ?",
+            [dataset, layout],
+        ).fetchall()
+    return {number: Counts(kept, duplicate) for number, kept, duplicate in rows}
+
+
+def _note_chunk(con: Connection, dataset: str, layout: str, number: int, counts: Counts) -> None:
+    con.execute(
+        "insert into import_chunks values (?, ?, ?, ?, ?)",
+        [dataset, layout, number, counts.kept, counts.duplicate],
+    )

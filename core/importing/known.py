@@ -1,0 +1,38 @@
+"""Files that were imported before, recognised without parsing them again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.importing.committing import READ_S, WAIT_S
+from core.importing.records import ImportedFile
+from core.reading.limits import Limits
+from core.reading.source import Source
+from core.store import Store
+
+_BLOCK = 4 << 20
+
+
+class KnownFiles:
+    """Looks a file up by name and, only where that is known, by its content."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find(self, path: Path, dataset: str) -> ImportedFile | None:
+        """Return what became of the file when it was imported, None where it was not."""
+        with self._store.read(wait_s=WAIT_S, limit_s=READ_S) as con:
+            rows = con.execute(
+                "select name, content_hash, rows_read, rows_kept, rows_duplicate, rows_rejected "
+                "from imported_files where dataset = ? and name = ?",
+                [dataset, path.name],
+            ).fetchall()
+        known = {row[1]: ImportedFile(*row) for row in rows}
+        return known.get(_content_hash(path)) if known else None
+
+
+def _content_hash(path: Path) -> str:
+    with Source(path, Limits()) as source:
+        while source.read(_BLOCK):
+            pass
+        return source.content_hash

@@ -97,29 +97,37 @@ def pair_series(
     ``fit`` (in centred units) is needed by ``ols`` and ``tls``; ``going_on`` lets the Kalman
     filter go on from a state, at the row of that number.
     """
+    table = _table(frame, origin, *origin.legs(frame))
+    rolled = compute(
+        pair_rolling_sql("rolling_correlations"),
+        {"pair": table},
+        _window(spec) | {"bar_s": spec.bar_s},
+    )
+    hedged = pair_hedge(spec, frame, origin, fit, going_on)
+    rows = hedged.rows.with_columns(rolled["corr"], rolled["corr_levels"])
+    return PairSeries(rows.select(SERIES), hedged.filter)
+
+
+def pair_hedge(
+    spec: PairSpec,
+    frame: pl.DataFrame,
+    origin: Origin,
+    fit: HedgeFit | None = None,
+    going_on: tuple[KalmanState, int] | None = None,
+) -> PairSeries:
+    """Return the same rows without the correlations: all that a trade follows."""
     y, x = origin.legs(frame)
-    table = _table(frame, origin, y, x)
     found = None
     if spec.method == "rolling":
-        made = _columns(**_windows(spec, table, y, x))
+        made = _columns(**_windows(spec, _table(frame, origin, y, x), y, x))
     elif spec.method == "refit":
         made = _refit(spec, frame, y, x)
     elif spec.method == "kalman":
         made, found = _kalman(spec, y, x, going_on)
     else:
         assert fit is not None, f"{spec.method} needs its fit"
-        made = _held(spec, table, y, x, fit)
-    rolled = compute(
-        pair_rolling_sql("rolling_correlations"),
-        {"pair": table},
-        _window(spec) | {"bar_s": spec.bar_s},
-    )
-    rows = frame.with_columns(
-        *made,
-        rolled["corr"],
-        rolled["corr_levels"],
-    )
-    return PairSeries(_in_own_units(rows, origin).select(SERIES), found)
+        made = _held(spec, _table(frame, origin, y, x), y, x, fit)
+    return PairSeries(_in_own_units(frame.with_columns(*made), origin), found)
 
 
 def _table(frame: pl.DataFrame, origin: Origin, y: Floats, x: Floats) -> pl.DataFrame:

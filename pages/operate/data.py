@@ -1,35 +1,68 @@
-"""Data: the worker, the watchlist, gaps and coverage, the file."""
+"""Data: the worker and its watchlist; what you bring; what the file holds."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from pages.shared import sources
-from pages.shared.cards import compact
+from pages.shared.bring import bring
 from pages.shared.feeder import feeder
+from pages.shared.held import exchange_bars, file, funding
+from pages.shared.jobs import jobs
 from pages.shared.notices import noticed, show_notice
-from pages.shared.questions import AllCoverage, Gaps, TableCounts
+from pages.shared.pulse import Pulse
+from pages.shared.questions import AllCoverage, Gaps
+from pages.shared.stored import own_data
 from pages.shared.tables import coverage_table, gaps_table, symbols_table
 from pages.shared.watchlist import watchlist
 from pages.shared.worker_panel import RUNNING, worker_log, worker_panel
 
+SECTIONS = {"worker": "Worker", "bring": "Bring data", "stored": "Stored"}
+
 
 def page() -> None:
-    """Show the page from what changes most to what changes least."""
+    """Show the section that the control above it names."""
     source = sources.current()
     pulse = feeder(source.store).pulse()
-    worker_panel(source)
+    section = st.segmented_control(
+        "Section", list(SECTIONS), default="worker", required=True, key="section",
+        format_func=SECTIONS.__getitem__, bind="query-params", label_visibility="collapsed",
+        help="The worker and what it follows; your own files; everything that the file holds.",
+    )  # fmt: skip
     if pulse.error and source.store.exists():
         show_notice(pulse.error, key="data")
+    if section == "bring":
+        bring(source)
+        jobs(source)
+    elif section == "stored":
+        stored(source)
+    else:
+        worker(source, pulse)
+
+
+def worker(source: sources.Source, pulse: Pulse) -> None:
+    """Show what changes most first, what changes least last."""
+    worker_panel(source)
     st.subheader("Watchlist")
     watchlist(source, pulse)
     symbols(source, pulse.watchlist)
     if source.store.exists():
         st.subheader("Gaps and coverage")
         completeness(source)
-        st.subheader("File")
-        file(source)
     worker_log(source)
+
+
+def stored(source: sources.Source) -> None:
+    """Show the user's own data first, then what the worker keeps by itself."""
+    if not source.store.exists():
+        st.info(
+            "There is no file yet: start the worker, or bring data.", icon=":material/database:"
+        )
+        return
+    own_data(source)
+    exchange_bars(source)
+    funding(source)
+    file(source)
 
 
 @st.fragment(run_every=1.0)
@@ -50,28 +83,9 @@ def completeness(source: sources.Source) -> None:
     with noticed("completeness"):
         feed = feeder(source.store)
         gaps_table(feed.ask(Gaps()).value)
-        if stored := feed.pulse().stored:
-            coverage_table(feed.ask(AllCoverage(stored)).value)
-
-
-@st.fragment(run_every=5.0)
-def file(source: sources.Source) -> None:
-    """Show where the file is, how large it is, and how many rows each table holds."""
-    with noticed("file"):
-        counts = feeder(source.store).ask(TableCounts()).value
-        size = compact(source.store.size_bytes())
-        st.caption(f"`{source.store.path}` · {size}B on disk")
-        st.dataframe(
-            counts,
-            key="tables",
-            alt="Rows of each table in the file",
-            hide_index=True,
-            width=420,
-            column_config={
-                "table": st.column_config.TextColumn("Table"),
-                "rows": st.column_config.NumberColumn("Rows", format="localized"),
-            },
-        )
+        # A dataset has no consecutive ids, so nothing can be said of what it lacks.
+        if held := tuple(symbol for symbol in feed.pulse().stored if "@" not in symbol):
+            coverage_table(feed.ask(AllCoverage(held)).value)
 
 
 page()

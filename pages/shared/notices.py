@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.errors import (
+    BadFile,
     ConfigError,
     DataError,
     FeedLost,
@@ -73,6 +74,12 @@ _NOTICES: dict[type[PerpduckError], Notice] = {
         "The exchange asks for a pause", "The worker goes on by itself.", AGAIN, is_grave=False
     ),
     ConfigError: Notice("A setting cannot be used", "Correct it and start the app again.", AGAIN),
+    BadFile: Notice(
+        "The file cannot be used like this",
+        "Choose otherwise above, or correct it; nothing of it was kept.",
+        AGAIN,
+        is_grave=False,
+    ),
     DataError: Notice(
         "The numbers do not allow an answer", "Choose other bars.", AGAIN, is_grave=False
     ),

@@ -211,7 +211,7 @@ def test_data_page_with_a_full_store(app: App, full: Store) -> None:
     tables = [frame.value for frame in page.dataframe]
     assert list(tables[0]["symbol"]) == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
     assert list(tables[0]["last_price"]) == ["64,000.0", "3,400.00", "150.000"]
-    assert any("rows" in table.columns for table in tables)
+    assert any("Coverage" in table.columns for table in tables)
     assert "No open gaps" in words(page)
 
 

@@ -39,6 +39,8 @@ PAGE_LIMIT = 1000
 LONGEST_SPAN_MS = 3_600_000
 _TOO_MANY_REQUESTS = -1003
 _CONNECTIONS = 8
+# How often a request looks again whether an urgent one has gone before it.
+_AFTER_URGENT_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,8 @@ class _Answer:
 class RestClient:
     """Asks the exchange within its weight budget; usable from one event loop.
 
-    ``share`` of ``weight_per_minute``, or of what the exchange says itself, is spent at most.
+    ``share`` of ``weight_per_minute``, or of what the exchange says itself, is spent at most, and
+    ``spare`` of that by urgent requests alone: those never wait for a long job's next page.
     ``clock`` gives epoch seconds; ``transport``, ``clock`` and ``sleep`` are replaced in tests.
     """
 
@@ -75,6 +78,7 @@ class RestClient:
         *,
         weight_per_minute: int = 2400,
         share: float = 0.8,
+        spare: int = 0,
         timeout_s: float = 10.0,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.time,
@@ -85,6 +89,8 @@ class RestClient:
         self._clock = clock
         self._sleep = sleep
         self._share = share
+        self._spare = spare
+        self._urgent = 0
         self._budget = WeightBudget(int(weight_per_minute * share))
         self._blocked: RateLimited | None = None
         self._client = httpx.AsyncClient(
@@ -118,7 +124,7 @@ class RestClient:
 
     async def fetch_exchange_info(self) -> list[SymbolInfo]:
         """Return all contracts, tradable or not; the weight limit told with them is taken up."""
-        body = await self._get("/fapi/v1/exchangeInfo", {}, weight=1)
+        body = await self.get("/fapi/v1/exchangeInfo", {}, weight=1)
         if (limit := parse_weight_limit(body)) is not None:
             # One page of trades must fit, or nothing would ever be asked again.
             self._budget.limit = max(TRADES_WEIGHT, int(limit * self._share))
@@ -126,7 +132,7 @@ class RestClient:
 
     async def fetch_identity(self) -> str | None:
         """Return the venue that a practice exchange says it is, None for the real one."""
-        return parse_practice_venue(await self._get("/fapi/v1/exchangeInfo", {}, weight=1))
+        return parse_practice_venue(await self.get("/fapi/v1/exchangeInfo", {}, weight=1))
 
     async def fetch_trades(self, symbol: str, *, from_id: int, limit: int = PAGE_LIMIT) -> RestPage:
         """Return up to ``limit`` trades from the aggregate trade id ``from_id`` on."""
@@ -152,8 +158,16 @@ class RestClient:
         """Return the newest ``limit`` trades."""
         return await self._trades(symbol, limit, {})
 
-    async def wait_for_weight(self, weight: int) -> None:
+    async def get(
+        self, path: str, params: dict[str, str | int], *, weight: int, is_urgent: bool = False
+    ) -> bytes:
+        """Return the body of one good answer; raises FeedError and its kinds."""
+        return (await self._request(path, params, weight=weight, is_urgent=is_urgent)).body
+
+    async def wait_for_weight(self, weight: int, *, is_urgent: bool = True) -> None:
         """Wait until ``weight`` fits into this minute's budget; nothing is set aside.
+
+        While an urgent request waits, others let it go first.
 
         Raises RateLimited at once while the exchange has asked for a pause, and ConfigError for
         a weight that never fits.
@@ -163,25 +177,35 @@ class RestClient:
                 f"A request of weight {weight} never fits a budget of {self._budget.limit} a "
                 "minute; raise the weight per minute"
             )
-        while True:
-            self._check_pause()
-            delay_s = self._budget.delay_s(weight, self._clock())
-            if delay_s <= 0:
-                return
-            await self._sleep(delay_s)
+        self._urgent += is_urgent
+        try:
+            while True:
+                self._check_pause()
+                delay_s = self._delay_s(weight, is_urgent)
+                if delay_s <= 0:
+                    return
+                await self._sleep(delay_s)
+        finally:
+            self._urgent -= is_urgent
+
+    def _delay_s(self, weight: int, is_urgent: bool) -> float:
+        if is_urgent or not weight:
+            return self._budget.delay_s(weight, self._clock())
+        spare = min(self._spare, self._budget.limit - weight)
+        delay_s = self._budget.delay_s(weight + spare, self._clock())
+        return max(delay_s, _AFTER_URGENT_S) if self._urgent else delay_s
 
     async def _trades(self, symbol: str, limit: int, params: dict[str, int]) -> RestPage:
         if not 1 <= limit <= PAGE_LIMIT:
             raise ConfigError(f"limit is {limit}; the exchange gives 1 to {PAGE_LIMIT} trades")
         query: dict[str, str | int] = {"symbol": symbol.upper(), "limit": limit, **params}
-        body = await self._get("/fapi/v1/aggTrades", query, weight=TRADES_WEIGHT)
+        body = await self.get("/fapi/v1/aggTrades", query, weight=TRADES_WEIGHT)
         return parse_rest_trades(symbol, body)
 
-    async def _get(self, path: str, params: dict[str, str | int], *, weight: int) -> bytes:
-        return (await self._request(path, params, weight=weight)).body
-
-    async def _request(self, path: str, params: dict[str, str | int], *, weight: int) -> _Answer:
-        await self.wait_for_weight(weight)
+    async def _request(
+        self, path: str, params: dict[str, str | int], *, weight: int, is_urgent: bool = False
+    ) -> _Answer:
+        await self.wait_for_weight(weight, is_urgent=is_urgent)
         asked_s = self._clock()
         self._budget.reserve(weight, asked_s)
         told: int | None = None

@@ -1,0 +1,101 @@
+"""Does anything known at a time change when more is known later? Recomputed on cut-off history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from core.backtest.engine import Backtest, Signals, backtest
+from core.backtest.market import Floats, Market
+from core.backtest.pairing import signals
+from core.backtest.signals import Bools
+from core.pair_spec import PairSpec
+
+CUTS = 20
+_TRADE = ("side", "decided_row", "entry_ts", "exit_ts", "reason", "size_y", "size_x",
+          "price_y_in", "price_x_in", "price_y_out", "price_x_out")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one cut changed: rows whose signal differs, and trades that had ended by then."""
+
+    rows: int
+    cut_ms: int
+    signals: int
+    first_changed_row: int | None
+    trades: int
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """All cuts, and those that changed anything; ``is_clean`` where there is none."""
+
+    cuts: int
+    changes: tuple[Change, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing known before a cut depends on what came after it."""
+        return not self.changes
+
+
+def audit(
+    done: Backtest,
+    spec: PairSpec,
+    rows: pl.DataFrame,
+    lead: pl.DataFrame | None = None,
+    *,
+    cuts: int = CUTS,
+) -> Audit:
+    """Recompute signals and trades on histories that end at evenly spaced rows.
+
+    ``rows`` and ``lead`` are what the backtest's signals were made of.
+    """
+    total = done.market.rows
+    found = []
+    ends = np.unique(np.linspace(total / (cuts + 1), total, cuts, endpoint=False).astype(int))
+    for end in ends[ends >= 3].tolist():
+        again = signals(spec, rows[:end], lead)
+        changed = _changed(done.signals.until(end), again)
+        part = backtest(cut(done.market, end), again, done.settings).books.trades
+        trades = _changed_trades(done.books.trades, part, int(done.market.start_s[end - 1]))
+        if changed.any() or trades:
+            first = int(np.argmax(changed)) if changed.any() else None
+            at_ms = int(done.market.start_s[end - 1] + done.market.bar_s) * 1000
+            found.append(Change(end, at_ms, int(changed.sum()), first, trades))
+    return Audit(len(ends), tuple(found))
+
+
+def cut(at: Market, rows: int) -> Market:
+    """Return the market as it was known at the close of its first ``rows`` rows."""
+    return replace(
+        at,
+        start_s=at.start_s[:rows],
+        close_y=at.close_y[:rows],
+        close_x=at.close_x[:rows],
+        fill_y=at.fill_y[:rows],
+        fill_x=at.fill_x[:rows],
+        held=np.minimum(at.held[:rows], rows),
+    )
+
+
+def _changed(before: Signals, after: Signals) -> Bools:
+    """Return which rows differ, to the last bit."""
+    return _differ(before.zscore, after.zscore) | _differ(before.beta, after.beta)
+
+
+def _differ(one: Floats, other: Floats) -> Bools:
+    return np.asarray(~((one == other) | (np.isnan(one) & np.isnan(other))))
+
+
+def _changed_trades(whole: pl.DataFrame, part: pl.DataFrame, last_s: int) -> int:
+    """Return how many trades filled by ``last_s`` one of the two has and the other has not."""
+
+    def ended(trades: pl.DataFrame) -> set[tuple[object, ...]]:
+        filled = trades.filter(pl.col("exit_ts").dt.epoch("s") <= last_s)
+        return set(filled.select(_TRADE).rows())
+
+    return len(ended(whole) ^ ended(part))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from core.backtest.engine import Backtest, Signals, backtest
-from core.backtest.market import Floats, Market
+from core.backtest.market import Floats, stretch
 from core.backtest.pairing import signals
 from core.backtest.signals import Bools
 from core.pair_spec import PairSpec
@@ -60,26 +60,13 @@ def audit(
     for end in ends[ends >= 3].tolist():
         again = signals(spec, rows[:end], lead)
         changed = _changed(done.signals.until(end), again)
-        part = backtest(cut(done.market, end), again, done.settings).books.trades
+        part = backtest(stretch(done.market, 0, end), again, done.settings).books.trades
         trades = _changed_trades(done.books.trades, part, int(done.market.start_s[end - 1]))
         if changed.any() or trades:
             first = int(np.argmax(changed)) if changed.any() else None
             at_ms = int(done.market.start_s[end - 1] + done.market.bar_s) * 1000
             found.append(Change(end, at_ms, int(changed.sum()), first, trades))
     return Audit(len(ends), tuple(found))
-
-
-def cut(at: Market, rows: int) -> Market:
-    """Return the market as it was known at the close of its first ``rows`` rows."""
-    return replace(
-        at,
-        start_s=at.start_s[:rows],
-        close_y=at.close_y[:rows],
-        close_x=at.close_x[:rows],
-        fill_y=at.fill_y[:rows],
-        fill_x=at.fill_x[:rows],
-        held=np.minimum(at.held[:rows], rows),
-    )
 
 
 def _changed(before: Signals, after: Signals) -> Bools:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -126,6 +126,20 @@ def market(
     held = np.searchsorted(start_s, filled_s)
     return Market(
         bar_s, start_s, close_y, close_x, y, x, fill_y, fill_x, held, funding_y, funding_x
+    )
+
+
+def stretch(at: Market, begin: int, end: int) -> Market:
+    """Return the rows [begin, end) as a market of their own."""
+    rows = slice(begin, end)
+    return replace(
+        at,
+        start_s=at.start_s[rows],
+        close_y=at.close_y[rows],
+        close_x=at.close_x[rows],
+        fill_y=at.fill_y[rows],
+        fill_x=at.fill_x[rows],
+        held=np.minimum(at.held[rows] - begin, end - begin),
     )
 
 

@@ -74,24 +74,30 @@ def write_chunk(con: Connection, chunk: Chunk, *, now_ms: int) -> FlushResult:
     ledgers = load_ledgers(con, symbols)
     if len(only_new(by_id, ledgers)) < len(by_id):
         return write_trades(con, chunk.trades, now_ms=now_ms)
-    with _registered(con, new_chunk=chunk.trades):
-        con.execute(
-            "insert into trades select symbol, agg_id, ts, price, size, buyer_is_maker, source "
-            "from new_chunk"
-        )
-    fold_bars(con, chunk.trades["ts"], chunk.seconds, chunk.minutes)
+    _insert(con, chunk.trades, symbols)
+    fold_bars(con, chunk.seconds, chunk.minutes)
     write_ledgers(con, by_id, ledgers, (), now_ms)
     bump_versions(con, symbols)
     counts = dict(by_id.group_by("symbol").len().iter_rows())
     return FlushResult(len(by_id), 0, counts)
 
 
-def fold_bars(
-    con: Connection, times: pl.Series, seconds: pl.DataFrame, minutes: pl.DataFrame
-) -> None:
-    """Fold partial bars into the stored ones; ``times`` are those of the trades behind them."""
+def _insert(con: Connection, trades: pl.DataFrame, symbols: list[str]) -> None:
+    sources = trades["source"].unique().to_list()
+    if len(symbols) == len(sources) == 1:
+        # Handing over two columns of one text each would cost a fifth of the insert.
+        text = sql("import_trades").replace("symbol,", "$symbol,").replace("source", "$source")
+        with _registered(con, new_chunk=trades.drop("symbol", "source")):
+            con.execute(text, {"symbol": symbols[0], "source": sources[0]})
+        return
+    with _registered(con, new_chunk=trades):
+        con.execute(sql("import_trades"))
+
+
+def fold_bars(con: Connection, seconds: pl.DataFrame, minutes: pl.DataFrame) -> None:
+    """Fold partial bars into the stored ones."""
     with _registered(con, partial_1s=seconds, partial_1min=minutes):
-        merge_bars(con, times)
+        merge_bars(con, seconds["ts"])
 
 
 @contextlib.contextmanager

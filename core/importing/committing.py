@@ -68,48 +68,75 @@ class Writer(Protocol):
         ...
 
 
-def held_file(store: Store, dataset: str, content_hash: str) -> bool:
-    """Return whether this content was imported before, into this dataset."""
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the file holds of a staged one: all of it, or chunks by number."""
+
+    is_known: bool
+    chunks: dict[int, Counts]
+
+
+def stored_before(store: Store, staged: Staged, dataset: str) -> Before:
+    """Look what of this content was imported before, into this dataset."""
+    known = {"dataset": dataset, "hash": staged.content_hash, "layout": staged.layout}
     with store.read(wait_s=WAIT_S, limit_s=READ_S) as con:
-        found = con.execute(
-            "select 1 from imported_files where dataset = $dataset and content_hash = $hash",
-            {"dataset": dataset, "hash": content_hash},
-        ).fetchall()
-    return bool(found)
+        rows = con.execute(sql("import_before"), known).fetchall()
+    chunks = {number: Counts(*counts) for number, *counts in rows if number is not None}
+    return Before(any(number is None for number, *_ in rows), chunks)
 
 
 def commit(
-    store: Store, staged: Staged, folder: Path, writer: Writer, *, dataset: str, beat: Beat
+    store: Store,
+    staged: Staged,
+    folder: Path,
+    writer: Writer,
+    *,
+    dataset: str,
+    before: Before,
+    beat: Beat,
 ) -> ImportedFile:
     """Store the chunks that are not stored yet; returns the counts of the whole file.
 
     Raises BadFile, Cancelled, StoreFull, StoreError; whole chunks stay stored.
     """
-    done = _chunks_done(store, dataset, staged.layout)
-    if not done:
+    if not before.chunks:
         writer.check()
-    turn = _Turn(store)
-    committed = sum(chunk.rows for n, chunk in enumerate(staged.chunks) if n in done)
-    for number, ready in _made_ready(staged, folder, writer, skip=set(done)):
-        beat(committed)
-        with turn.write(lambda so_far=committed: beat(so_far)) as con:  # type: ignore[misc]
-            counts = writer.write(con, ready)
-            _note_chunk(con, dataset, staged.layout, number, counts)
-        done[number] = counts
-        committed += staged.chunks[number].rows
-        beat(committed)
-    kept = sum(counts.kept for counts in done.values())
-    duplicate = staged.duplicate + sum(counts.duplicate for counts in done.values())
+    counts = dict(before.chunks)
+    missing = [number for number in range(len(staged.chunks)) if number not in counts]
+    turn = _Turn(store, lambda: beat(_rows(staged, counts)))
+    for number, chunk in _made_ready(staged, folder, writer, missing):
+        beat(_rows(staged, counts))
+        with turn.write() as con:
+            counts[number] = writer.write(con, chunk)
+            if number != missing[-1]:
+                _note_chunk(con, dataset, staged.layout, number, counts[number])
+                continue
+            outcome = _end(con, staged, writer, dataset, counts)
+    if not missing:
+        with turn.write() as con:
+            outcome = _end(con, staged, writer, dataset, counts)
+    return outcome
+
+
+def _rows(staged: Staged, counts: dict[int, Counts]) -> int:
+    return sum(chunk.rows for n, chunk in enumerate(staged.chunks) if n in counts)
+
+
+def _end(
+    con: Connection, staged: Staged, writer: Writer, dataset: str, counts: dict[int, Counts]
+) -> ImportedFile:
+    """Note the whole file, in the place of its chunks."""
+    kept = sum(one.kept for one in counts.values())
+    duplicate = staged.duplicate + sum(one.duplicate for one in counts.values())
     outcome = ImportedFile(
         staged.name, staged.content_hash, staged.read, kept, duplicate, staged.rejected
     )
-    with turn.write(lambda: beat(committed)) as con:
-        writer.end(con, staged.content_hash)
-        note_file(con, writer.kind, outcome, dataset)
-        con.execute(
-            "delete from import_chunks where dataset = ? and content_hash = ?",
-            [dataset, staged.layout],
-        )
+    writer.end(con, staged.content_hash)
+    note_file(con, writer.kind, outcome, dataset)
+    con.execute(
+        "delete from import_chunks where dataset = ? and content_hash = ?",
+        [dataset, staged.layout],
+    )
     return outcome
 
 
@@ -126,32 +153,39 @@ def note_file(con: Connection, kind: str, file: ImportedFile, dataset: str) -> N
 
 
 class _Turn:
-    """Write transactions with a pause between them."""
+    """Write transactions with pauses between; ``waiting`` is called while the file is held."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, waiting: Callable[[], None]) -> None:
         self._store = store
+        self._waiting = waiting
         self._lock = WorkerLock(store.path)
-        self._not_before = 0.0
 
     @contextmanager
-    def write(self, waiting: Callable[[], None]) -> Iterator[Connection]:
-        """Yield a connection in one transaction; ``waiting`` is called while the file is held."""
-        time.sleep(max(0.0, self._not_before - time.monotonic()))
-        with ExitStack() as stack:
-            yield self._opened(stack, waiting)
+    def write(self) -> Iterator[Connection]:
+        """Yield a connection in one transaction."""
+        passed = time.monotonic() - _ended.get(self._store, 0.0)
         pause = PAUSE_S if self._lock.is_held() else PAUSE_ALONE_S
-        self._not_before = time.monotonic() + pause
+        time.sleep(max(0.0, pause - passed))
+        try:
+            with ExitStack() as stack:
+                yield self._opened(stack)
+        finally:
+            _ended[self._store] = time.monotonic()
 
-    def _opened(self, stack: ExitStack, waiting: Callable[[], None]) -> Connection:
+    def _opened(self, stack: ExitStack) -> Connection:
         while True:
             try:
                 return stack.enter_context(self._store.write(wait_s=WAIT_S))
             except StoreBusy:
-                waiting()
+                self._waiting()
+
+
+# When the last transaction ended, by store: the pause is between files as well.
+_ended: dict[Store, float] = {}
 
 
 def _made_ready(
-    staged: Staged, folder: Path, writer: Writer, *, skip: set[int]
+    staged: Staged, folder: Path, writer: Writer, numbers: list[int]
 ) -> Iterator[tuple[int, Any]]:
     """Yield (number, chunk) of what is to be stored, the next made ready meanwhile if it can be."""
 
@@ -159,28 +193,17 @@ def _made_ready(
         rows = pl.read_parquet(folder / staged.chunks[number].name, memory_map=False)
         return writer.ready(rows)
 
-    numbers = [number for number in range(len(staged.chunks)) if number not in skip]
-    if not writer.ahead:
+    if not writer.ahead or len(numbers) < 2:
         for number in numbers:
             yield number, ready(number)
         return
     with ThreadPoolExecutor(1, thread_name_prefix="chunk") as pool:
-        coming: Future[Any] | None = pool.submit(ready, numbers[0]) if numbers else None
+        coming: Future[Any] | None = pool.submit(ready, numbers[0])
         for number, following in zip(numbers, [*numbers[1:], None], strict=True):
             assert coming is not None
             chunk = coming.result()
             coming = pool.submit(ready, following) if following is not None else None
             yield number, chunk
-
-
-def _chunks_done(store: Store, dataset: str, layout: str) -> dict[int, Counts]:
-    with store.read(wait_s=WAIT_S, limit_s=READ_S) as con:
-        rows = con.execute(
-            "select chunk, rows_kept, rows_duplicate from import_chunks "
-            "where dataset = ? and content_hash = ?",
-            [dataset, layout],
-        ).fetchall()
-    return {number: Counts(kept, duplicate) for number, kept, duplicate in rows}
 
 
 def _note_chunk(con: Connection, dataset: str, layout: str, number: int, counts: Counts) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import polars as pl
 
 _EQUAL = ("symbol", "ts", "price", "size", "side")
@@ -11,6 +13,7 @@ class AggTrades:
     """One row an id, the first that came; one symbol a file, so it is not among the columns."""
 
     order = "agg_id"
+    unit: Literal["ms", "us"] = "ms"
     columns: tuple[str, ...] = ("agg_id", "ts", "price", "size", "buyer_is_maker")
 
     def __init__(self) -> None:
@@ -33,6 +36,7 @@ class Ticks:
     """
 
     order = "ts"
+    unit: Literal["ms", "us"] = "us"
     columns: tuple[str, ...] = ("symbol", "id", "ts", "price", "size", "side")
 
     def __init__(self) -> None:
@@ -74,6 +78,7 @@ class Klines:
     """Bars by time; the last of equal times stays."""
 
     order = "ts"
+    unit: Literal["ms", "us"] = "ms"
     columns: tuple[str, ...] = (
         "symbol", "ts", "open", "high", "low", "close", "volume", "quote_volume", "trades",
         "taker_buy_volume",

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from core.errors import DataError, PerpduckError
 from core.importing import jobs
-from core.importing.committing import commit, held_file
+from core.importing.committing import commit, stored_before
 from core.importing.jobs import CANCELLED, DONE, FAILED, QUEUED, Job, JobFile
 from core.importing.kinds import dataset_of, store_bars, writer_of
 from core.importing.known import KnownFiles
@@ -149,16 +149,18 @@ class _Run:
 
     def _store_staged(self, number: int, staged: Staged) -> JobFile:
         dataset = dataset_of(staged.kind, self._job, staged.name)
-        if held_file(self._store, dataset, staged.content_hash):
+        before = stored_before(self._store, staged, dataset)
+        if before.is_known:
             duplicate = staged.read - staged.rejected
             found = ImportedFile(
                 staged.name, staged.content_hash, staged.read, 0, duplicate, staged.rejected
             )
             return _unchanged(found, staged.rejects)
         folder = self._job.staged_path(number)
+        writer = writer_of(self._store, staged, folder, dataset)
         outcome = commit(
-            self._store, staged, folder, writer_of(self._store, staged, folder, dataset),
-            dataset=dataset, beat=lambda rows: self._progress.storing(number, rows, staged.rows),
+            self._store, staged, folder, writer, dataset=dataset, before=before,
+            beat=lambda rows: self._progress.storing(number, rows, staged.rows),
         )  # fmt: skip
         idle = f"{staged.idle:,} bars without trades were left out" if staged.idle else ""
         return JobFile(

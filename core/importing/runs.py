@@ -10,13 +10,14 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import polars as pl
 import pyarrow.parquet as pq
 
 from core.errors import StoreFull
-from core.importing.records import CHUNK_ROWS, ChunkFile
+from core.importing import records
+from core.importing.records import ChunkFile
 from core.sql import sql
 from core.store_file import MIN_FREE_BYTES, instance
 
@@ -30,6 +31,8 @@ class Finish(Protocol):
 
     order: str
     columns: tuple[str, ...]
+    # The unit of ts, which DuckDB writes in µs whatever it read.
+    unit: Literal["ms", "us"]
 
     def finished(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the rows that stay; called with one sorted run after the other."""
@@ -54,11 +57,11 @@ class Runs:
         self._waiting.append(rows.select(self._finish.columns))
         self._rows += rows.height
         self._taken += rows.height
-        while self._rows >= CHUNK_ROWS:
+        while self._rows >= records.CHUNK_ROWS:
             everything = pl.concat(self._waiting)
-            rest = everything.slice(CHUNK_ROWS)
+            rest = everything.slice(records.CHUNK_ROWS)
             self._waiting, self._rows = [rest], rest.height
-            self._write_run(everything.slice(0, CHUNK_ROWS))
+            self._write_run(everything.slice(0, records.CHUNK_ROWS))
 
     def chunks(self) -> tuple[list[ChunkFile], int]:
         """Return the chunks in order, and how many rows came twice and were left out."""
@@ -86,9 +89,12 @@ class Runs:
         whole = self._folder / "sorted.parquet"
         self._sort_into(whole)
         finish, chunks = self._new_finish(), []
+        ts = pl.col("ts").cast(pl.Datetime(finish.unit))
         for number, rows in enumerate(_slices(whole, finish.columns)):
             name = f"chunk-{number:05}.parquet"
-            chunks.append(_written(self._folder, name, finish.finished(rows), finish.order))
+            chunks.append(
+                _written(self._folder, name, finish.finished(rows.with_columns(ts)), finish.order)
+            )
         whole.unlink()
         for run in self._runs:
             (self._folder / run.name).unlink()
@@ -124,16 +130,16 @@ def _written(folder: Path, name: str, rows: pl.DataFrame, key: str) -> ChunkFile
 
 
 def _slices(path: Path, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
-    """Yield a Parquet file's rows in order, CHUNK_ROWS at a time."""
+    """Yield a Parquet file's rows in order, a chunk at a time."""
     waiting: list[pl.DataFrame] = []
     rows = 0
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=131_072, columns=list(columns)):
             waiting.append(pl.DataFrame(pl.from_arrow(batch)))
             rows += batch.num_rows
-            if rows >= CHUNK_ROWS:
+            while rows >= records.CHUNK_ROWS:
                 everything = pl.concat(waiting)
-                yield everything.slice(0, CHUNK_ROWS)
-                waiting, rows = [everything.slice(CHUNK_ROWS)], rows - CHUNK_ROWS
+                yield everything.slice(0, records.CHUNK_ROWS)
+                waiting, rows = [everything.slice(records.CHUNK_ROWS)], rows - records.CHUNK_ROWS
     if rows:
         yield pl.concat(waiting)

@@ -68,7 +68,7 @@ class TicksWriter:
             con.execute(sql("import_ticks"), {"dataset": self._dataset})
             con.execute(sql("import_dataset_symbols"), {"dataset": self._dataset})
             con.unregister("new_chunk")
-            fold_bars(con, fresh["ts"], chunk.seconds, chunk.minutes)
+            fold_bars(con, chunk.seconds, chunk.minutes)
         keys = [store_key(symbol, self._dataset) for symbol in fresh["symbol"].unique()]
         bump_versions(con, [DATASETS, *keys])
         return Counts(fresh.height, chunk.ticks.height - fresh.height)

@@ -25,6 +25,7 @@ PURE = (
     "core/errors.py",
     "core/feed/messages.py",
     "core/feed/gaps.py",
+    "core/reading/",
     "core/stats/",
 )
 NETWORK = {"websockets", "httpx", "aiohttp", "requests", "socket", "urllib.request"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,20 @@ class ParquetTicks:
         try:
             # Without it a whole row group lies in memory, and a file may be one row group.
             self._file: Any = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
+            names = self._file.schema_arrow.names
         except (pa.ArrowException, OSError, ValueError) as error:
             raise BadFile(f"{name} is no readable Parquet file: {error}") from error
         self._rows = self._file.metadata.num_rows
         if self._rows * _ROW_BYTES > limits.total_bytes:
             raise BadFile(f"{name} claims {self._rows:,} rows: more than is allowed")
-        self._columns = self._found_columns()
+        self._columns = self._found_columns(names)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _found_columns(self) -> dict[str, str]:
+    def _found_columns(self, names: Sequence[str]) -> dict[str, str]:
         """Return the file's column by each name wanted; raises BadFile for one that is missing."""
-        names = self._file.schema_arrow.names
         found = {name.strip().lower(): name for name in reversed(names)}
         required = REQUIRED if self._symbol is None else REQUIRED[1:]
         check_names([name.strip().lower() for name in names], required, self._name)
@@ -57,6 +57,9 @@ class ParquetTicks:
         while True:
             try:
                 batch = next(batches, None)
+                if batch is not None:
+                    # Text that is no UTF-8 would end the program further on.
+                    batch.validate(full=True)
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise BadFile(
                     f"{self._name} is broken after {first - 1:,} rows ({error}); make it anew"
@@ -67,8 +70,11 @@ class ParquetTicks:
             first += len(batch)
 
     def _parse(self, batch: pa.RecordBatch, first: int) -> Parsed:
-        frame = pl.DataFrame(pl.from_arrow(batch))
-        columns = {name: _plain(frame[theirs]) for name, theirs in self._columns.items()}
+        # Without the file's own metadata, which need not be text.
+        arrays = [batch.column(theirs) for theirs in self._columns.values()]
+        bare = pa.RecordBatch.from_arrays(arrays, names=list(self._columns))
+        frame = pl.DataFrame(pl.from_arrow(bare))
+        columns = {name: _plain(frame[name]) for name in self._columns}
         if "symbol" not in columns:
             column = pl.Series([self._symbol], dtype=pl.String)
             columns["symbol"] = column.new_from_index(0, frame.height)

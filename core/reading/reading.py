@@ -29,7 +29,7 @@ from core.reading.values import is_symbol
 BATCH_ROWS = 500_000
 BATCH_BYTES = 32 * 2**20
 # Archives have no Python objects to a row, so a larger block costs little memory and is faster.
-_ARCHIVE_CHUNK = 16 * 2**20
+_ARCHIVE_CHUNK = 8 * 2**20
 _TEXT_CHUNK = 4 * 2**20
 _SCHEMAS = {
     "ticks": TICK_SCHEMA,

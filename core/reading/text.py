@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -80,17 +81,16 @@ def count_of(letter: bytes, data: bytes) -> int:
 
 def _utf8(source: Readable, chunk: int) -> Iterator[bytes]:
     data = source.read(chunk)
+    while len(data) < _SAMPLE and (more := source.read(chunk)):
+        data += more
     encoding, skip = _encoding(data[:_SAMPLE])
-    data = data[skip:]
+    pieces = chain([data[skip:]], iter(lambda: source.read(chunk), b""))
     if encoding == "utf-8":
-        while data:
-            yield data
-            data = source.read(chunk)
+        yield from pieces
         return
     decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-    while data:
-        yield decoder.decode(data).encode("utf-8", errors="replace")
-        data = source.read(chunk)
+    for piece in pieces:
+        yield decoder.decode(piece).encode("utf-8", errors="replace")
     if rest := decoder.decode(b"", final=True):
         yield rest.encode("utf-8", errors="replace")
 

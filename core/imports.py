@@ -12,6 +12,7 @@ could not begin.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ def _job(asked: _Asked) -> Job:
         if job.id == made.id or job.asked != made.asked or job.state == DONE:
             continue
         if job.state not in ACTIVE:
-            forget(made)
+            shutil.rmtree(made.folder)
             return reset(job)
     return made
 

@@ -55,13 +55,19 @@ def recognised(path: Path, limits: Limits) -> Kind:
         head, member = source.read(_HEAD), source.member
     if head.startswith(PARQUET):
         return Kind("ticks", "parquet")
-    named = _named(path, member)
-    if named is not None:
-        return Kind(named.kind, "csv", named)
     line = _first_line(head)
+    named = _named(path, member)
+    if named is not None and not _names_own_columns(line):
+        return Kind(named.kind, "csv", named)
     if _suffix(path) in _NDJSON or line.startswith(b"{"):
         return Kind("ticks", "ndjson")
     return Kind(_kind_of_table(path.name, line), "csv")
+
+
+def _names_own_columns(line: bytes) -> bool:
+    """Whether a header is that of ticks or bars here: then a name like the exchange's is chance."""
+    headers = [set(header_names(line, delimiter)) for delimiter in DELIMITERS]
+    return any(set(COLUMNS) <= names or set(REQUIRED) <= names for names in headers)
 
 
 def _named(path: Path, member: str | None) -> ArchiveName | None:

@@ -129,7 +129,9 @@ class Source:
             self._check_claims(info)
             self.member = info.filename
             return archive.open(info)
-        except _BROKEN as error:
+        except BadFile:
+            raise
+        except (*_BROKEN, ValueError, RuntimeError) as error:
             raise BadFile(
                 f"{self.name} is no whole zip ({error}); fetch or make it anew"
             ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,8 @@ from core.reading.frames import Reject, shown
 
 CHUNK = 4 * 2**20
 MAX_LINE = 2**20
+# A reject takes far more memory than a short line; a block of nothing else must stay small.
+MAX_LINES = 200_000
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -65,13 +67,27 @@ def blocks(source: Readable, chunk: int = CHUNK) -> Iterator[Block]:
         tail = data[cut:]
         if cut:
             for block in _whole(data[:cut], first):
-                yield block
+                yield from _bounded(block)
                 first = block.first + block.count
         if len(tail) > MAX_LINE:
             yield Block(b"", first, 0, (_too_long(first, tail),))
             tail, skipping = b"", True
     if tail:
         yield from _whole(tail + b"\n", first)
+
+
+def _bounded(block: Block) -> Iterator[Block]:
+    """Yield the block, in parts where it has very many lines."""
+    if block.count <= MAX_LINES:
+        yield block
+        return
+    ends = np.flatnonzero(np.frombuffer(block.data, dtype=np.uint8) == 10) + 1
+    cuts = [0, *ends[MAX_LINES - 1 : -1 : MAX_LINES].tolist(), len(block.data)]
+    first, rejects = block.first, block.rejects
+    for begin, end in pairwise(cuts):
+        count = count_of(b"\n", block.data[begin:end])
+        yield Block(block.data[begin:end], first, count, rejects)
+        first, rejects = first + count, ()
 
 
 def count_of(letter: bytes, data: bytes) -> int:

@@ -32,6 +32,7 @@ KLINES = "open_time,open,high,low,close,volume,quote_volume,count,taker_buy_volu
         ("a.csv.zst", zstd(BARS.encode()), "bars"),
         ("BTCUSDT-aggTrades-2026-09-12.csv", "1,2,3,4,5,6,true\n", "aggTrades"),
         ("BTCUSDT-trades-2026-09.csv", "1,2,3,4,5,true\n", "trades"),
+        ("mine-1m-2026-09.csv", BARS, "bars"),
         ("币安人生USDT-15m-2026-09.csv", "1\n", "klines"),
         ("BTCUSDT_261225-aggTrades-2026-09-12 (1).csv", "1,2,3,4,5,6,true\n", "aggTrades"),
     ],

@@ -54,6 +54,15 @@ def test_lines_that_are_no_utf8_are_latin1_each_for_itself(chunk: int) -> None:
     assert [line.decode() for _, line in lines_of(content, chunk)] == ["é1", "é2", "Ω3"]
 
 
+@pytest.mark.parametrize("most", [1, 3, 7, 100])
+def test_blocks_of_very_many_lines_are_parted(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_room, "MAX_LINES", most)
+    lines = [b"%d" % number for number in range(50)]
+    content = b"\n".join(lines)
+    assert lines_of(content, 2000) == list(enumerate(lines, start=1))
+    assert max(block.count for block in blocks(io.BytesIO(content), 2000)) <= most
+
+
 @pytest.mark.parametrize("chunk", [64, 1000, 4096, 10_000])
 def test_too_long_lines_are_left_out_wherever_the_bytes_are_cut(
     chunk: int, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ from typing import Literal
 import polars as pl
 
 from core.errors import DataError
-from core.pair_series import origin_of
+from core.pair_series import aligned, origin_of
 from core.pair_spec import PairSpec
 from core.stats.cointegration import BootstrapResult, wild_bootstrap
 from core.stats.hedge import ols, residuals
@@ -75,6 +75,26 @@ def verdict(spec: PairSpec, frame: pl.DataFrame, *, span_s: float) -> Verdict:
         return Verdict("short", at, bars, span_s, reason=str(error))
     kind: Kind = "cointegrated" if level else "noise"
     return Verdict(kind, at, bars, span_s, level, bootstrap, found)
+
+
+def judged_pair(
+    spec: PairSpec, closes: pl.DataFrame, start: datetime, end: datetime, *, span_s: float
+) -> Verdict:
+    """Return the verdict on the bars of [start, end); it is the same whatever the hedge's method.
+
+    ``closes`` is `core.queries.load_closes`' frame of both legs.
+    """
+    plain = plain_spec(spec)
+    frame = aligned(plain, closes).filter(pl.col("ts").is_between(start, end, closed="left"))
+    return verdict(plain, frame, span_s=span_s)
+
+
+def plain_spec(spec: PairSpec) -> PairSpec:
+    """Return the part of the view that the verdict depends on."""
+    return PairSpec(
+        spec.y, spec.x, spec.timeframe, spec.is_log,
+        min_turnover=spec.min_turnover, carry_bars=spec.carry_bars,
+    )  # fmt: skip
 
 
 def verdict_words(found: Verdict, *, bar_s: int, zscore: float | None) -> str:

@@ -12,10 +12,9 @@ import polars as pl
 from core.charts import price_decimals
 from core.downsample import thinned
 from core.pair_charts import pair_chart
-from core.pair_series import aligned
 from core.pair_spec import PairSpec
 from core.pairs import PairAnalysis, analyse, extended, read_legs, rolling_slopes
-from core.verdict import Verdict, fixed_step_s, verdict
+from core.verdict import Verdict, fixed_step_s, judged_pair, plain_spec
 from pages.shared.feeder import Feeder
 from pages.shared.live_chart import Frame, View
 from pages.shared.memo import Memo
@@ -172,13 +171,11 @@ def _judged(feed: Feeder, choice: PairChoice, now: Moment) -> tuple[PairAnalysis
     def build() -> tuple[PairAnalysis, Verdict, Moment]:
         legs = read_legs(feed.store, spec, now.start, now.as_of, since=now.judged_from)
         analysis = analyse(spec, legs)
-        plain = PairSpec(
-            spec.y, spec.x, spec.timeframe, spec.is_log,
-            min_turnover=spec.min_turnover, carry_bars=spec.carry_bars,
-        )  # fmt: skip
         judged = _verdicts.get(
-            (feed.store.path, plain, choice.range_name, now.judged_at, now.judged_from),
-            lambda: _verdict(plain, legs.closes, now),
+            (feed.store.path, plain_spec(spec), choice.range_name, now.judged_at, now.judged_from),
+            lambda: judged_pair(
+                spec, legs.closes, now.judged_from, now.judged_at, span_s=now.judged_span_s
+            ),
         )
         return analysis, judged, now
 
@@ -186,13 +183,6 @@ def _judged(feed: Feeder, choice: PairChoice, now: Moment) -> tuple[PairAnalysis
         place, (place, now.as_of, turn), build
     )
     return found
-
-
-def _verdict(spec: PairSpec, closes: pl.DataFrame, now: Moment) -> Verdict:
-    frame = aligned(spec, closes).filter(
-        pl.col("ts").is_between(now.judged_from, now.judged_at, closed="left")
-    )
-    return verdict(spec, frame, span_s=now.judged_span_s)
 
 
 def _newer(

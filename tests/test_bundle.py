@@ -1,0 +1,178 @@
+"""A pair's view in a ZIP: the same to the last digit when it is opened again."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from pair_bars import START, closes
+from stats.series import cointegrated
+
+from core.bundle import (
+    MEMBERS,
+    Times,
+    bundle_folder,
+    is_bundle,
+    keep,
+    kept,
+    read_bundle,
+    restored,
+    write_bundle,
+)
+from core.errors import BadFile, NotEnoughData
+from core.pair_spec import METHODS, PairSpec
+from core.store import Store
+
+MINUTES = 900
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    y, x = cointegrated(3, MINUTES, half_life=20.0, sigma=0.002, vol=2e-4)
+    bars = closes(np.exp(y), 2 * np.exp(x), without=((400, 401, 700), (500,)))
+    with store.write() as con:
+        con.register("bars", bars)
+        con.execute(
+            "insert into bars_1min select symbol, ts, close, close, close, close, volume, close, "
+            "1, 0.5, ts, 1, ts, 1 from bars order by ts, symbol"
+        )
+        con.unregister("bars")
+    return store
+
+
+def times(minutes: int = MINUTES) -> Times:
+    begin = START + timedelta(minutes=300)
+    end = START + timedelta(minutes=minutes)
+    return Times(begin, end, begin - timedelta(minutes=7), end - timedelta(minutes=5), 32_520.5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("carry", [0, 3])
+def test_a_view_is_the_same_to_the_last_digit(filled: Store, method: str, carry: int) -> None:
+    spec = PairSpec(
+        "yusdt", "xusdt", "1min", carry == 0, method,  # type: ignore[arg-type]
+        window_bars=40, carry_bars=carry, burn_in_bars=200, min_turnover=0.001,
+    )  # fmt: skip
+    data = write_bundle(filled, spec, "6h", times(), (0.1, None))
+    found = restored(read_bundle(data))
+    assert found.differences == ()
+    assert found.bundle.spec == spec
+    assert found.bundle.times == times()
+    assert found.bundle.range_name == "6h"
+    assert found.bundle.tick_sizes == (0.1, None)
+    assert found.analysis.series.equals(found.bundle.series)
+    assert found.analysis.series.height > 500
+    assert found.bundle.results["verdict"]["kind"] == found.verdict.kind
+
+
+def test_every_number_is_among_the_results(filled: Store) -> None:
+    found = read_bundle(write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times()))
+    held = found.results["half_life"]["value"]
+    assert float.fromhex(held["bars"]) > 0
+    assert found.results["ols"]["provenance"]["bars"] == 596
+    assert {"adf", "kpss", "johansen", "hurst", "corr_returns", "verdict"} <= set(found.results)
+
+
+def test_what_changed_is_named(filled: Store) -> None:
+    spec = PairSpec("yusdt", "xusdt", window_bars=30)
+    data = write_bundle(filled, spec, "1d", times())
+    told = json.loads(zipfile.ZipFile(io.BytesIO(data)).read("results.json"))
+    beta = told["ols"]["value"]["beta"]
+    told["ols"]["value"]["beta"] = float(np.nextafter(float.fromhex(beta), 9)).hex()
+    found = restored(read_bundle(rewritten(data, {"results.json": json.dumps(told).encode()})))
+    assert found.differences == ("ols.value.beta",)
+
+
+def rewritten(data: bytes, changes: dict[str, bytes], *, sign: bool = True) -> bytes:
+    """The ZIP with other members; their hashes follow, as somebody who means it would do."""
+    import hashlib
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()} | changes
+    manifest = json.loads(members["manifest.json"])
+    if sign:
+        manifest["sha256"] |= {k: hashlib.sha256(v).hexdigest() for k, v in changes.items()}
+        members["manifest.json"] = json.dumps(manifest).encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_a_changed_member_is_refused(filled: Store) -> None:
+    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+    with pytest.raises(BadFile, match=r"closes\.parquet in the bundle is not as it was written"):
+        read_bundle(rewritten(data, {"closes.parquet": b"other"}, sign=False))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"closes.parquet": b"no parquet"}, "no bundle of a pair"),
+        ({"results.json": b"{"}, "no bundle of a pair"),
+        ({"../evil": b"x"}, r"the ZIP holds \.\./evil"),
+    ],
+)
+def test_what_is_no_bundle_is_refused(filled: Store, changes: dict[str, bytes], words: str) -> None:
+    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+    with pytest.raises(BadFile, match=words):
+        read_bundle(rewritten(data, changes))
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"no zip at all" * 100])
+def test_what_is_no_zip_is_refused(data: bytes) -> None:
+    with pytest.raises(BadFile, match="no whole ZIP"):
+        read_bundle(data)
+
+
+def test_a_bomb_is_refused_before_it_unpacks(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+    monkeypatch.setattr("core.bundle.MOST_BYTES", 10_000)
+    with pytest.raises(BadFile, match="unpacks to more than 10,000 bytes"):
+        read_bundle(data)
+
+
+def test_another_format_is_told_apart(filled: Store) -> None:
+    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+    manifest = json.loads(zipfile.ZipFile(io.BytesIO(data)).read("manifest.json"))
+    changed = rewritten(
+        data, {"manifest.json": json.dumps(manifest | {"format": 9}).encode()}, sign=False
+    )
+    with pytest.raises(BadFile, match="format 9; this program reads 1"):
+        read_bundle(changed)
+
+
+def test_a_bundle_is_kept_once_and_found_by_its_name(filled: Store, tmp_path: Path) -> None:
+    db = tmp_path / "other machine.duckdb"
+    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+    name = keep(db, data)
+    assert keep(db, data) == name
+    assert [path.name for path in bundle_folder(db).iterdir()] == [f"{name}.zip"]
+    assert is_bundle(bundle_folder(db) / f"{name}.zip")
+    assert restored(kept(db, name)).differences == ()
+    for unknown in ("nosuch", "../other", ""):
+        with pytest.raises(BadFile, match="is kept here"):
+            kept(db, unknown)
+    with pytest.raises(BadFile):
+        keep(db, b"rubbish")
+
+
+def test_a_pair_without_bars_makes_no_bundle(filled: Store) -> None:
+    with pytest.raises(NotEnoughData):
+        write_bundle(filled, PairSpec("yusdt", "nosuch"), "1d", times())
+
+
+def test_the_closes_are_those_of_the_file(filled: Store) -> None:
+    found = read_bundle(write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times()))
+    assert found.legs.closes["symbol"].unique().sort().to_list() == ["xusdt", "yusdt"]
+    assert found.legs.closes.filter(pl.col("ts") >= times().as_of).is_empty()
+    assert {"manifest.json", "closes.parquet", "series.parquet", "results.json"} == MEMBERS

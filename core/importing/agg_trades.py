@@ -12,7 +12,7 @@ import polars as pl
 from core.errors import BadFile
 from core.feed.gaps import Interval, held_mask
 from core.importing.chunks import Chunk, fresh_of, prepared, write_chunk
-from core.importing.committing import READ_S, WAIT_S, Counts
+from core.importing.committing import READ_S, READ_WAIT_S, Counts
 from core.importing.records import Staged
 from core.sql import sql
 from core.store import Connection, Store
@@ -41,7 +41,7 @@ class AggTradesWriter:
 
     def check(self) -> None:
         """Hold what the file and the store both have against each other, by a sample a chunk."""
-        with self._store.read(wait_s=WAIT_S, limit_s=READ_S) as con:
+        with self._store.read(wait_s=READ_WAIT_S, limit_s=READ_S) as con:
             held = load_ledgers(con, [self._symbol])[self._symbol].intervals
         for chunk in self._staged.chunks:
             around = [i for i in held if i.first_id <= chunk.high and chunk.low <= i.last_id]
@@ -69,7 +69,7 @@ class AggTradesWriter:
 
     def _compare(self, sample: pl.DataFrame) -> None:
         first, last = sample["ts"].min(), sample["ts"].max()
-        with self._store.read(wait_s=WAIT_S, limit_s=READ_S) as con:
+        with self._store.read(wait_s=READ_WAIT_S, limit_s=READ_S) as con:
             # Others may have moved to the lake, or their times lie elsewhere: not found then.
             rows = con.execute(
                 sql("import_prices"),
@@ -93,7 +93,7 @@ class AggTradesWriter:
         trades = rows.select(
             pl.lit(self._symbol).alias("symbol"), pl.all(), pl.lit("archive").alias("source")
         )
-        with self._store.read(wait_s=WAIT_S, limit_s=READ_S) as con:
+        with self._store.read(wait_s=READ_WAIT_S, limit_s=READ_S) as con:
             fresh = fresh_of(con, trades)
         return prepared(fresh), trades.height - fresh.height
 

@@ -28,6 +28,8 @@ from core.trade_writer import utc_now
 PAUSE_S = 0.1
 PAUSE_ALONE_S = 0.02
 WAIT_S = 10.0
+# Others that write without a pause get in first; an import has time.
+READ_WAIT_S = 120.0
 # Reads of a chunk's surroundings copy at most as many rows as the chunk has.
 READ_S = 5.0
 
@@ -79,7 +81,7 @@ class Before:
 def stored_before(store: Store, staged: Staged, dataset: str) -> Before:
     """Look what of this content was imported before, into this dataset."""
     known = {"dataset": dataset, "hash": staged.content_hash, "layout": staged.layout}
-    with store.read(wait_s=WAIT_S, limit_s=READ_S) as con:
+    with store.read(wait_s=READ_WAIT_S, limit_s=READ_S) as con:
         rows = con.execute(sql("import_before"), known).fetchall()
     chunks = {number: Counts(*counts) for number, *counts in rows if number is not None}
     return Before(any(number is None for number, *_ in rows), chunks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.importing.committing import READ_S, WAIT_S
+from core.importing.committing import READ_S, READ_WAIT_S
 from core.importing.records import ImportedFile
 from core.reading.limits import Limits
 from core.reading.source import Source
@@ -21,7 +21,7 @@ class KnownFiles:
 
     def find(self, path: Path, dataset: str) -> ImportedFile | None:
         """Return what became of the file when it was imported, None where it was not."""
-        with self._store.read(wait_s=WAIT_S, limit_s=READ_S) as con:
+        with self._store.read(wait_s=READ_WAIT_S, limit_s=READ_S) as con:
             rows = con.execute(
                 "select name, content_hash, rows_read, rows_kept, rows_duplicate, rows_rejected "
                 "from imported_files where dataset = ? and name = ?",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from core.importing.chunks import fold_bars, partial_bars
-from core.importing.committing import READ_S, WAIT_S, Counts
+from core.importing.committing import READ_S, READ_WAIT_S, Counts
 from core.sql import sql
 from core.store import Connection, Store
 from core.trade_writer import bump_versions, utc_now
@@ -51,7 +51,7 @@ class TicksWriter:
     def ready(self, rows: pl.DataFrame) -> TickChunk:
         """Return the chunk with its new ticks and their bars."""
         ticks = rows.sort("symbol", "ts", "id", maintain_order=True)
-        with self._store.read(wait_s=WAIT_S, limit_s=READ_S) as con:
+        with self._store.read(wait_s=READ_WAIT_S, limit_s=READ_S) as con:
             version = _version(con)
             fresh = self._fresh(con, ticks)
         return self._chunk(ticks, fresh, version)

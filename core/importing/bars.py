@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,7 +10,8 @@ import polars as pl
 
 from core.bar_sql import timeframe_seconds
 from core.errors import DataError
-from core.importing.committing import WAIT_S, Counts, note_file
+from core.importing.committing import PAUSE_S, WAIT_S, Counts, note_file
+from core.importing.pieces import PIECE_ROWS, delete_in_pieces
 from core.importing.records import BARS, ImportedFile
 from core.reading import BarsRead
 from core.sql import sql
@@ -42,28 +44,36 @@ def import_bars(
     timeframe_seconds(timeframe)
     if not key:
         raise DataError("bars need a symbol; give the one that they are of")
+    count, rejected = bars.bars.height, bars.rejects.height
     with store.write(wait_s=WAIT_S) as con:
-        duplicate = bars.duplicates
         if _hash_of(con, key, timeframe) == bars.content_hash:
-            return ImportedFile(
-                origin, bars.content_hash, bars.read, 0, bars.bars.height + duplicate,
-                bars.rejects.height,
-            )  # fmt: skip
-        _clear(con, key, timeframe)
-        kept = write_bars(con, key, timeframe, bars.bars).kept
-        first, last = bars.bars["ts"][0], bars.bars["ts"][-1]
-        note_set(con, key, timeframe, BarSet(origin, bars.content_hash, first, last))
-        outcome = ImportedFile(
-            origin, bars.content_hash, bars.read, kept, duplicate, bars.rejects.height
-        )
-        note_file(con, file_kind(key, timeframe), outcome, "")
+            duplicate = count + bars.duplicates
+            return ImportedFile(origin, bars.content_hash, bars.read, 0, duplicate, rejected)
+    delete_bars(store, key, timeframe)
+    outcome = ImportedFile(origin, bars.content_hash, bars.read, count, bars.duplicates, rejected)
+    found = BarSet(origin, bars.content_hash, bars.bars["ts"][0], bars.bars["ts"][-1])
+    for low in range(0, count, PIECE_ROWS):
+        with store.write(wait_s=WAIT_S) as con:
+            write_bars(con, key, timeframe, bars.bars.slice(low, PIECE_ROWS))
+            # Without a set, what is there so far is not looked at.
+            if low + PIECE_ROWS >= count:
+                note_set(con, key, timeframe, found)
+                note_file(con, file_kind(key, timeframe), outcome, "")
+        time.sleep(PAUSE_S if low + PIECE_ROWS < count else 0.0)
     return outcome
 
 
 def delete_bars(store: Store, symbol: str, timeframe: str) -> int:
     """Take the uploaded bars of a symbol and timeframe out of the file; returns how many."""
+    known: dict[str, object] = {"symbol": symbol.strip().lower(), "timeframe": timeframe}
+    where = "symbol = $symbol and timeframe = $timeframe"
+    scopes = [str(known["symbol"]), UPLOADED_BARS]
     with store.write(wait_s=WAIT_S) as con:
-        return _clear(con, symbol.strip().lower(), timeframe)
+        # What left the file can be imported again.
+        con.execute("delete from imported_files where kind = ?", [file_kind(scopes[0], timeframe)])
+        con.execute(f"delete from uploaded_bar_sets where {where}", known)  # noqa: S608 - a literal
+        bump_versions(con, scopes)
+    return delete_in_pieces(store, "uploaded_bars", where, known)
 
 
 def write_bars(con: Connection, symbol: str, timeframe: str, bars: pl.DataFrame) -> Counts:
@@ -114,17 +124,6 @@ def note_set(con: Connection, symbol: str, timeframe: str, found: BarSet) -> Non
 def file_kind(symbol: str, timeframe: str) -> str:
     """Return the kind that ``imported_files`` names for uploaded bars: it tells whose they are."""
     return f"{BARS} {symbol} {timeframe}"
-
-
-def _clear(con: Connection, symbol: str, timeframe: str) -> int:
-    known = {"symbol": symbol, "timeframe": timeframe}
-    where = "where symbol = $symbol and timeframe = $timeframe"
-    # What left the file can be imported again.
-    con.execute("delete from imported_files where kind = ?", [file_kind(symbol, timeframe)])
-    con.execute(f"delete from uploaded_bar_sets {where}", known)  # noqa: S608 - a literal
-    rows = con.execute(f"delete from uploaded_bars {where}", known).fetchall()  # noqa: S608
-    bump_versions(con, [symbol, UPLOADED_BARS])
-    return int(rows[0][0])
 
 
 def _hash_of(con: Connection, symbol: str, timeframe: str) -> str | None:

@@ -1,8 +1,8 @@
--- {table} and {column} are literals of core.importing.datasets.
+-- {table} and {where} are literals of core.importing.
 delete from {table}
 where rowid in (
     select rowid
     from {table}
-    where {column} in (select unnest($values::varchar[]))
+    where {where}
     limit $rows
 )

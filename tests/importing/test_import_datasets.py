@@ -12,7 +12,7 @@ from made import START_MS, trades_frame
 
 from core import queries
 from core.errors import DataError
-from core.importing import datasets, jobs, records
+from core.importing import jobs, pieces, records
 from core.importing.datasets import delete_dataset
 from core.store import Store
 from core.trade_writer import write_trades
@@ -155,7 +155,7 @@ def test_a_deleted_dataset_is_gone_and_can_come_again(
     for name in ("gone", "stays"):
         bring(store, path, dataset=name)
     stays = dataset_rows(store, "stays")
-    monkeypatch.setattr(datasets, "PIECE_ROWS", 100)
+    monkeypatch.setattr(pieces, "PIECE_ROWS", 100)
     assert delete_dataset(store, "gone") == 500
     assert rows_of(store, "select dataset from datasets") == [("stays",)]
     assert dataset_rows(store, "gone") == []

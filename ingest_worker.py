@@ -47,6 +47,8 @@ logger = logging.getLogger("perpduck.worker")
 
 T = TypeVar("T")
 
+SPARE_WEIGHT = 150
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status: 0 ended as asked, 1 failed, 2 not understood."""
@@ -125,7 +127,10 @@ async def _run(settings: Settings, symbols: list[str], started_at: datetime) -> 
             if child is None:
                 return
             settings = replace(settings, ws_url=child.ws_url, rest_url=child.rest_url)
-        rest = RestClient(settings.rest_url, weight_per_minute=settings.weight_per_minute)
+        # A newcomer's days of bars cost a weight of 70: they need not wait for a long backfill.
+        rest = RestClient(
+            settings.rest_url, weight_per_minute=settings.weight_per_minute, spare=SPARE_WEIGHT
+        )
         try:
             venue = child.venue if child else await _venue(settings, rest, stopping)
             if venue is not None and await _prepared(settings.db, venue, stopping):

@@ -15,6 +15,7 @@ BINANCE_VENUE = "binance"
 PRACTICE_SEED = 7
 # Between two writes the worker shows no sign of life; longer, and it would look stuck.
 LONGEST_FLUSH_S = 5.0
+MOST_DAYS = 36_500
 
 _HOME = Path(__file__).resolve().parent.parent
 
@@ -38,6 +39,11 @@ class Settings:
     backfill_s: float = 0.0
     # "History reaches back about 24-48 h": what is absent and older than this may be forgotten.
     history_s: float = 24 * 3600.0
+    # 1-minute bars that a symbol on the watchlist gets from the exchange; 0 for none.
+    history_klines_s: float = 7 * 86400.0
+    # Trades of days older than this move to Parquet files in ``lake``; None keeps all.
+    retention_days: int | None = None
+    lake: str = ""
     # Frames may stop for this long on a quiet symbol before the connection is suspected.
     silence_s: float = 20.0
     recycle_s: float = 23 * 3600.0
@@ -67,6 +73,10 @@ def load_settings(**overrides: object) -> Settings:
         environment["rest_url"] = rest_url
     if rate := os.environ.get("PERPDUCK_PRACTICE_RATE"):
         environment["practice_rate"] = _positive("PERPDUCK_PRACTICE_RATE", rate)
+    if days := os.environ.get("PERPDUCK_KEEP_DAYS"):
+        environment["retention_days"] = parse_keep_days("PERPDUCK_KEEP_DAYS", days)
+    if lake := os.environ.get("PERPDUCK_LAKE"):
+        environment["lake"] = lake
     given = {key: value for key, value in overrides.items() if value is not None}
     settings = replace(Settings(), **(environment | given))  # type: ignore[arg-type]
     _check_url("--ws-url", settings.ws_url, ("ws", "wss"))
@@ -77,7 +87,24 @@ def load_settings(**overrides: object) -> Settings:
             f"use 0.05 to {LONGEST_FLUSH_S:g} seconds"
         )
     # Lock, pid and spill lie beside the file by its name: one file must have one name.
-    return replace(settings, db=Path(settings.db).expanduser().resolve())
+    settings = replace(settings, db=Path(settings.db).expanduser().resolve())
+    return replace(settings, lake=lake_of(settings))
+
+
+def lake_of(settings: Settings) -> str:
+    """Return where finished days go: as given, or the folder beside the database."""
+    if not settings.lake:
+        return str(settings.db.with_name(f"{settings.db.stem}-lake"))
+    if "://" in settings.lake:
+        return settings.lake.rstrip("/")
+    return str(Path(settings.lake).expanduser().resolve())
+
+
+def parse_keep_days(name: str, text: str) -> int:
+    """Return a number of days from 1 on. Raises ConfigError for anything else."""
+    if not (text.strip().isdecimal() and 1 <= int(text) <= MOST_DAYS):
+        raise ConfigError(f"{name} is {text!r}; use a whole number of days, 1 or more")
+    return int(text)
 
 
 def parse_duration_s(text: str) -> float:

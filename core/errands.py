@@ -1,4 +1,4 @@
-"""What the worker does beside ingesting: the exchange's clock, its contracts, older trades."""
+"""What the worker does beside ingesting: the exchange's clock, its contracts, what came before."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -14,7 +15,11 @@ from core.config import Settings
 from core.errors import BadMessage, FeedError, RateLimited, Refused
 from core.feed.backoff import backoff_delays
 from core.feed.rest import RestClient
-from core.models import SymbolInfo
+from core.feed.rest_bars import BarsClient
+from core.funding import FundingKeeper
+from core.history import MinutesKeeper
+from core.models import MarkPrice, SymbolInfo, SymbolStatus
+from core.store import Store
 from core.vitals import Vitals
 
 logger = logging.getLogger(__name__)
@@ -28,7 +33,7 @@ TAIL_CHECK_S = 10.0
 
 
 class Errands:
-    """Three endless jobs over one REST client; `tradable` is None until the list was read.
+    """Endless jobs over one REST client; `tradable` is None until the list was read.
 
     ``add`` takes trades for the buffer, ``on_contracts`` the exchange's list, ``reconnects``
     counts the connections that were lost so far.
@@ -39,6 +44,7 @@ class Errands:
         settings: Settings,
         rest: RestClient,
         vitals: Vitals,
+        store: Store,
         *,
         add: Callable[[pl.DataFrame], None],
         on_contracts: Callable[[Sequence[SymbolInfo]], None],
@@ -56,12 +62,38 @@ class Errands:
         self._stored_last: Mapping[str, int] = {}
         self.tradable: frozenset[str] | None = None
         self.trouble = ""
+        bars = BarsClient(rest)
+        self._funding = FundingKeeper(store, bars, tradable=lambda: self.tradable)
+        self._minutes = MinutesKeeper(
+            store, bars, wanted_s=settings.history_klines_s, tradable=lambda: self.tradable
+        )
+
+    def jobs(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Return the endless jobs by name."""
+        return {
+            "clock": self.keep_clock,
+            "contracts": self.keep_contracts,
+            "history": self.keep_history,
+            "bars": self._minutes.run,
+            "funding": self._funding.run,
+        }
 
     def follow(self, watchlist: list[str], last_ids: Mapping[str, int]) -> None:
         """Take the watchlist, and the highest id stored of each symbol."""
         if self._settings.backfill_s > 0:
             self._to_anchor += [s for s in watchlist if s not in self._watchlist]
         self._watchlist, self._stored_last = watchlist, last_ids
+        self._minutes.follow(watchlist)
+        self._funding.follow(watchlist)
+
+    def heard_marks(self, marks: Sequence[MarkPrice]) -> None:
+        """Take note of mark prices: they tell when a funding rate is settled."""
+        self._funding.heard(marks)
+
+    def with_progress(self, rows: Sequence[SymbolStatus]) -> list[SymbolStatus]:
+        """Return the rows, those of symbols whose history is being fetched saying how far it is."""
+        notes = self._minutes.notes()
+        return [row if row.note else replace(row, note=notes.get(row.symbol, "")) for row in rows]
 
     def heard(self, symbols: Iterable[str]) -> None:
         """Take note of symbols that just traded: a hole before that shows by itself."""

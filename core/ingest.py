@@ -24,7 +24,7 @@ from core.feed.messages import Parsed, parse_frames
 from core.feed.rest import RestClient
 from core.feed.stream import StreamPool
 from core.flush import Outcome, Work, flush
-from core.models import SymbolInfo
+from core.models import SymbolInfo, SymbolStatus
 from core.report import Report
 from core.store import Store
 from core.trade_writer import Missing, utc_now
@@ -87,6 +87,7 @@ class Worker:
             settings,
             rest,
             self._vitals,
+            store,
             add=self.buffer.add,
             on_contracts=self._take_contracts,
             reconnects=lambda: sum(c.reconnects for c in self._pool.status()),
@@ -116,10 +117,8 @@ class Worker:
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
             "stream": self._pool.run,
             "gaps": self._filler.run,
-            "clock": self._errands.keep_clock,
-            "contracts": self._errands.keep_contracts,
-            "history": self._errands.keep_history,
             "spill": self.buffer.keep_within_memory,
+            **self._errands.jobs(),
         }
         tasks = [asyncio.create_task(self._endlessly(name, job)) for name, job in jobs.items()]
         flushing = asyncio.create_task(self._flush_until_stopped())
@@ -154,6 +153,7 @@ class Worker:
         parsed = parse_frames(frames, self._known)
         self._count_rejects(parsed)
         self._vitals.heard(parsed.marks)
+        self._errands.heard_marks(parsed.marks)
         trades, absurd = plausible_ids(parsed.trades, self._last_ids)
         self._vitals.rejected["bad_id"] += absurd
         if len(trades):
@@ -204,12 +204,7 @@ class Worker:
             status=self._report.worker_row(
                 state, note=self.note() if state == "live" else self._failure, writing=len(trades)
             ),
-            symbol_rows=self._vitals.symbol_rows(
-                self._watchlist,
-                self._gaps,
-                self._report.refusals(self._watchlist),
-                lines=self._pool.lines(),
-            ),
+            symbol_rows=self._symbol_rows(),
             contracts=contracts,
             watch=watch,
         )
@@ -238,6 +233,13 @@ class Worker:
             self._new_contracts = ()
         self._follow(outcome)
         return len(self.buffer) >= FLUSH_ROWS // 2
+
+    def _symbol_rows(self) -> list[SymbolStatus]:
+        refusals = self._report.refusals(self._watchlist)
+        rows = self._vitals.symbol_rows(
+            self._watchlist, self._gaps, refusals, lines=self._pool.lines()
+        )
+        return self._errands.with_progress(rows)
 
     async def _note_file_trouble(self, error: Exception) -> None:
         if isinstance(error, WrongFile | WrongVenue):

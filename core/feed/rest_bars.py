@@ -32,7 +32,8 @@ FUNDING_LIMIT = 1000
 FUNDING_REQUESTS, FUNDING_WINDOW_S = 400, 300.0
 # A minute's sums are stored as DECIMAL(38,8) and DECIMAL(38,16).
 _VOLUME_LIMIT = 1e18
-_FIELDS = 11
+# Open time, open, high, low, close, volume, close time, quote volume, trades, taker's volume.
+_FIELDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def _kline(row: list[Any]) -> tuple[int | float, ...] | None:
         if type(ts) is not int or type(trades) is not int:
             return None
         prices = [float(value) for value in row[1:5]]
-        volume, quote, taker = float(row[5]), float(row[7]), float(row[10])
+        volume, quote, taker = float(row[5]), float(row[7]), float(row[9])
     except (TypeError, ValueError, OverflowError):
         return None
     opened, high, low, close = prices
@@ -181,7 +182,8 @@ def parse_funding(symbol: str, body: bytes) -> list[FundingRate]:
     rates = [_funding(symbol, row) for row in _rows(body, f"the funding rates of {symbol}")]
     if unusable := rates.count(None):
         _log.warning("%s: %d funding rates left out as unusable", symbol, unusable)
-    return sorted((rate for rate in rates if rate is not None), key=lambda rate: rate.ts_ms)
+    by_time = {rate.ts_ms: rate for rate in rates if rate is not None}
+    return [by_time[ts_ms] for ts_ms in sorted(by_time)]
 
 
 def _funding(symbol: str, row: Any) -> FundingRate | None:

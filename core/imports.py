@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = _asked(options, load_settings(db=options.db))
         if not asked.is_sure and not _confirmed(asked):
             return 1
-        open_store(asked.db).prepare(asked.venue)
+        _prepare(asked)
         job = _job(asked)
     except (PerpduckError, OSError) as error:
         print(error, file=sys.stderr)
@@ -145,6 +145,19 @@ def _confirmed(asked: _Asked) -> bool:
     made = "" if asked.db.exists() else ", which is made"
     words = f"Import {len(asked.paths)} files ({size / 1e6:,.1f} MB) into {asked.db}{made}? [Y/n] "
     return input(words).strip().lower() in ("", "y", "yes")
+
+
+def _prepare(asked: _Asked) -> None:
+    """Make the file where there is none; one that is there keeps its venue."""
+    store = open_store(asked.db)
+    stamped = store.venue() or asked.venue
+    is_practice = stamped.startswith("practice:")
+    if asked.venue.startswith("practice:") and not is_practice:
+        raise ConfigError(
+            f"{asked.db} holds trades of {stamped!r}, not of the practice exchange; leave out "
+            "--practice, or give another file with --db"
+        )
+    store.prepare(stamped)
 
 
 def _job(asked: _Asked) -> Job:

@@ -248,6 +248,9 @@ def test_the_command_imports_folders_resumes_and_tells(store: Store, tmp_path: P
     assert nothing.returncode == 2
     assert "does not exist" in nothing.stderr
     assert command("--bars", "btcusdt", str(folder)).returncode == 2
+    practice = command("--practice", str(folder))
+    assert practice.returncode == 2
+    assert "leave out --practice" in practice.stderr
 
 
 def test_the_command_goes_on_with_the_job_that_was_interrupted(

@@ -121,15 +121,20 @@ def load_bounds(con: Connection, symbols: Sequence[str]) -> pl.DataFrame:
 
 
 def load_trades(
-    con: Connection, symbol: str, start: datetime, end: datetime, *, limit: int = 1_000_000
+    con: Connection, symbol: str, start: datetime, end: datetime, *, limit: int | None = 1_000_000
 ) -> pl.DataFrame:
-    """Return the trades of [start, end) by (ts, agg_id), at most ``limit`` of them."""
-    return _frame(
-        con,
-        "select symbol, agg_id, ts, price, size, buyer_is_maker, source from trades "
-        "where ts >= $start and ts < $end and symbol = $symbol order by ts, agg_id limit $limit",
-        {"symbol": symbol, "start": start, "end": end, "limit": limit},
-    )
+    """Return the trades of [start, end) by (ts, agg_id), at most ``limit`` of them.
+
+    A dataset's symbol (``symbol@dataset``) has id, size and side where its file told them, and
+    times in microseconds.
+    """
+    name, _, dataset = symbol.partition("@")
+    between = {"start": start, "end": end, "limit": limit}
+    if dataset:
+        whose = {"symbol": name, "dataset": dataset}
+        found: pl.DataFrame = con.sql(sql("dataset_trades"), params=between | whose).pl()
+        return found
+    return _frame(con, sql("stored_trades"), between | {"symbol": symbol})
 
 
 def load_newest_trades(

@@ -15,6 +15,7 @@ from core.charts import Spec
 from core.correlation_charts import matrix_chart, rolling_chart, signature_chart, size_label
 from core.downsample import thinned
 from core.errors import DataError
+from core.exporting import pairs_table
 from core.matrix import On, Panel, panel_correlation, read_panel
 from core.queries import load_newest_trades
 from core.stats.arrays import Floats
@@ -74,12 +75,7 @@ class MatrixView:
 
     def table(self) -> pl.DataFrame:
         """Return every pair, the strongest first, as it is downloaded."""
-        return pl.DataFrame(
-            [(one.first, one.second, one.correlation, one.rows) for one in self.ranked],
-            orient="row",
-            schema={"symbol_a": pl.String, "symbol_b": pl.String, "correlation": pl.Float64,
-                    "bars": pl.Int64},
-        )  # fmt: skip
+        return pairs_table(self.matrix)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import io
+import functools
 from collections.abc import Callable
 
 import polars as pl
 import streamlit as st
+
+from core.exporting import csv_bytes, parquet_bytes
 
 BARS_WORDS = "The bars in view: symbols, timeframe and range as on the screen. Times are UTC."
 
@@ -19,24 +21,15 @@ def downloads(
     words: str = BARS_WORDS,
 ) -> None:
     """Offer what ``shown`` returns at the moment of the click, as CSV and as Parquet."""
-
-    def csv() -> bytes:
-        return shown().write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ").encode()
-
-    def parquet() -> bytes:
-        buffer = io.BytesIO()
-        shown().write_parquet(buffer)
-        return buffer.getvalue()
-
     with st.popover("", icon=":material/download:", help="Download what is shown", key=key):
         st.caption(words)
         for label, make, suffix, mime in (
-            ("CSV", csv, "csv", "text/csv"),
-            ("Parquet", parquet, "parquet", "application/vnd.apache.parquet"),
+            ("CSV", csv_bytes, "csv", "text/csv"),
+            ("Parquet", parquet_bytes, "parquet", "application/vnd.apache.parquet"),
         ):
             st.download_button(
                 label,
-                make,
+                functools.partial(_made, make, shown),
                 file_name=f"{name()}.{suffix}",
                 mime=mime,
                 key=f"{key}-{suffix}",
@@ -44,3 +37,7 @@ def downloads(
                 width="stretch",
                 icon=":material/table:" if suffix == "csv" else ":material/view_column:",
             )
+
+
+def _made(make: Callable[[pl.DataFrame], bytes], shown: Callable[[], pl.DataFrame]) -> bytes:
+    return make(shown())

@@ -1,0 +1,24 @@
+"""What can be taken along: rows in bounded parts, and the files that hold them."""
+
+from core.exporting.parts import (
+    bars_parts,
+    pair_columns,
+    pair_parts,
+    pairs_parts,
+    pairs_table,
+    trades_parts,
+)
+from core.exporting.tables import FORMATS, csv_bytes, parquet_bytes, write_parts
+
+__all__ = [
+    "FORMATS",
+    "bars_parts",
+    "csv_bytes",
+    "pair_columns",
+    "pair_parts",
+    "pairs_parts",
+    "pairs_table",
+    "parquet_bytes",
+    "trades_parts",
+    "write_parts",
+]

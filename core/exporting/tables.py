@@ -1,0 +1,119 @@
+"""Frames as CSV and Parquet, whole or part by part; text that a spreadsheet would run is disarmed.
+
+Times are UTC: ISO with a Z in CSV, timestamps in Parquet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Literal
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Format = Literal["csv", "parquet"]
+FORMATS: tuple[Format, ...] = ("csv", "parquet")
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.3fZ"
+# A cell that begins so is a formula to a spreadsheet (OWASP, "CSV injection").
+_FORMULA = r"^([=+\-@\t\r])"
+
+
+def safe(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame with text cells and headings that begin like a formula quoted by a ``'``."""
+    renamed = {name: f"'{name}" for name in frame.columns if name[:1] in tuple("=+-@\t\r")}
+    text = pl.col(pl.String, pl.Categorical, pl.Enum).cast(pl.String)
+    return frame.with_columns(text.str.replace(_FORMULA, "'$1")).rename(renamed)
+
+
+def csv_bytes(frame: pl.DataFrame, *, header: bool = True) -> bytes:
+    """Return the frame as CSV."""
+    return safe(frame).write_csv(include_header=header, datetime_format=TIME_FORMAT).encode()
+
+
+def parquet_bytes(frame: pl.DataFrame) -> bytes:
+    """Return the frame as Parquet."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def write_parts(parts: Iterable[pl.DataFrame], out: str, form: Format) -> int:
+    """Write the parts, one after the other, to a path or ``-`` for standard output.
+
+    Returns the number of rows. A file takes its name only when it is whole, so that a failure
+    leaves what was there. The next part is read while one is written.
+    """
+    if out == "-":
+        return _write(parts, sys.stdout.buffer, form)
+    path = Path(out)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as stream:
+            rows = _write(parts, stream, form)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return rows
+
+
+def _write(parts: Iterable[pl.DataFrame], stream: IO[bytes], form: Format) -> int:
+    rows = 0
+    with _writer(stream, form) as write, ThreadPoolExecutor(1) as beside:
+        writing = None
+        for part in parts:
+            if writing is not None:
+                writing.result()
+            writing = beside.submit(write, part)
+            rows += part.height
+        if writing is not None:
+            writing.result()
+    return rows
+
+
+class _Csv:
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._is_first = stream, True
+
+    def __call__(self, part: pl.DataFrame) -> None:
+        self._stream.write(csv_bytes(part, header=self._is_first))
+        self._is_first = False
+
+
+class _Parquet:
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._writer: pq.ParquetWriter | None = None
+
+    def __call__(self, part: pl.DataFrame) -> None:
+        # Older readers know no string views.
+        table = part.to_arrow(compat_level=pl.CompatLevel.oldest())
+        if self._writer is None:
+            # Words repeat, numbers hardly do: a dictionary of those costs time and room.
+            words = [f.name for f in table.schema if pa.types.is_large_string(f.type)]
+            self._writer = pq.ParquetWriter(
+                self._stream, table.schema, compression="zstd", compression_level=1,
+                use_dictionary=words,
+            )  # fmt: skip
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+@contextlib.contextmanager
+def _writer(stream: IO[bytes], form: Format) -> Iterator[_Csv | _Parquet]:
+    if form == "csv":
+        yield _Csv(stream)
+        return
+    made = _Parquet(stream)
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,0 +1,212 @@
+"""What is written out is what the file holds, in forms that others can trust."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from made import START_MS, trades_frame
+
+from core import queries
+from core.exporting import csv_bytes, parquet_bytes, parts, trades_parts, write_parts
+from core.exporting.tables import safe
+from core.exports import main
+from core.pair_spec import PairSpec
+from core.pairs import analyse_pair
+from core.store import Store, open_store
+from core.trade_writer import write_trades
+
+START = datetime(1970, 1, 1) + timedelta(milliseconds=START_MS)
+END = START + timedelta(minutes=20)
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Store:
+    """Fifteen minutes of two symbols, and a dataset of one."""
+    store = open_store(tmp_path / "full.duckdb")
+    store.prepare("binance")
+    with store.write() as con:
+        for symbol, factor in (("btcusdt", 1.0), ("ethusdt", 0.05)):
+            frame = trades_frame(
+                symbol, list(range(9000)),
+                price=lambda i, f=factor: f * (100.0 + (i * 37 % 101) / 10 + i / 100),
+            )  # fmt: skip
+            write_trades(con, frame, now_ms=START_MS)
+        con.execute(
+            "insert into uploaded_trades select 'mine', symbol, agg_id, ts, price, size, 'buy', 0 "
+            "from trades where symbol = 'btcusdt' and agg_id < 700"
+        )
+        con.execute(
+            "insert into bars_1min select 'btcusdt@mine', * exclude (symbol) from bars_1min "
+            "where symbol = 'btcusdt'"
+        )
+        con.execute(
+            "insert into dataset_symbols select 'mine', 'btcusdt', 700, min(ts), max(ts) "
+            "from uploaded_trades"
+        )
+    return store
+
+
+def run(store: Store, *words: str) -> int:
+    return main([*words, "--db", str(store.path)])
+
+
+def test_bars_are_those_of_the_page(full: Store, tmp_path: Path) -> None:
+    out = tmp_path / "bars.parquet"
+    assert run(full, "bars", "BTCUSDT", "ethusdt", "--timeframe", "5s", "--out", str(out)) == 0
+    with full.read() as con:
+        expected = queries.load_bars(con, ["btcusdt", "ethusdt"], "5s", START, END)
+    assert pl.read_parquet(out).equals(expected)
+    assert expected.height > 300
+
+
+def test_a_range_is_half_open_and_counts_back(full: Store, tmp_path: Path) -> None:
+    begin, end = START + timedelta(minutes=2), START + timedelta(minutes=5)
+    one, other = tmp_path / "one.csv", tmp_path / "other.csv"
+    times = ("--from", begin.isoformat(), "--to", f"{end.isoformat()}+00:00")
+    assert run(full, "bars", "btcusdt", "--timeframe", "1s", *times, "--out", str(one)) == 0
+    back = ("--from", "3min", "--to", end.isoformat())
+    assert run(full, "bars", "btcusdt", "--timeframe", "1s", *back, "--out", str(other)) == 0
+    found = pl.read_csv(one, try_parse_dates=True)
+    assert found.height == 180
+    assert one.read_text() == other.read_text()
+    assert one.read_text().splitlines()[1].startswith(f"btcusdt,{begin:%Y-%m-%dT%H:%M:%S}.000Z,")
+
+
+def test_trades_are_all_there_part_by_part(
+    full: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "TRADES_A_LEASE", 1000)
+    pieces = list(trades_parts(full, "btcusdt", START, END))
+    assert len(pieces) > 4
+    out = tmp_path / "trades.parquet"
+    assert run(full, "trades", "btcusdt", "--out", str(out)) == 0
+    with full.read() as con:
+        expected = queries.load_trades(con, "btcusdt", START, END)
+    assert pl.concat(pieces).equals(expected)
+    assert pl.read_parquet(out).equals(expected)
+    assert expected.height == 9000
+
+
+def test_trades_of_a_range_that_cuts_minutes(full: Store) -> None:
+    begin, end = START + timedelta(seconds=61.3), START + timedelta(seconds=95.25)
+    found = pl.concat(trades_parts(full, "btcusdt", begin, end))
+    with full.read() as con:
+        assert found.equals(queries.load_trades(con, "btcusdt", begin, end))
+    assert found["agg_id"].to_list() == list(range(613, 953))
+
+
+def test_trades_of_a_dataset_are_its_own(full: Store, tmp_path: Path) -> None:
+    out = tmp_path / "mine.csv"
+    assert run(full, "trades", "btcusdt@mine", "--out", str(out)) == 0
+    found = pl.read_csv(out)
+    assert found.columns == ["dataset", "symbol", "id", "ts", "price", "size", "side"]
+    assert found["id"].to_list() == list(range(700))
+
+
+def test_a_pair_is_what_the_page_shows(full: Store, tmp_path: Path) -> None:
+    out = tmp_path / "pair.parquet"
+    times = ("--from", START.isoformat(), "--to", END.isoformat())
+    words = ("pair", "btcusdt", "ethusdt", "--timeframe", "1s", "--method", "rolling")
+    assert run(full, *words, "--window", "30", *times, "--out", str(out)) == 0
+    spec = PairSpec("btcusdt", "ethusdt", "1s", method="rolling", window_bars=30)
+    series = analyse_pair(full, spec, START, END).series
+    found = pl.read_parquet(out)
+    assert found.columns == [
+        "ts", "spread", "zscore", "corr", "price_y", "price_x", "beta", "alpha",
+    ]  # fmt: skip
+    assert found.equals(series.select(found.columns))
+
+
+def test_a_matrix_has_a_row_a_pair(full: Store, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    times = ("--from", START.isoformat(), "--to", END.isoformat())
+    words = ("correlation", "btcusdt", "ethusdt", "--timeframe", "1s", *times, "--out", "-")
+    assert run(full, *words) == 0
+    found = pl.read_csv(capsysbinary.readouterr().out)
+    assert found.columns == ["symbol_a", "symbol_b", "correlation", "bars"]
+    assert found.height == 1
+    assert found["correlation"][0] == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("bars", "nosuch", "--out", "x.csv"), 2, "nothing is held of nosuch"),
+        (("bars", "btcusdt", "--out", "x.txt"), 2, "says no format"),
+        (("bars", "btcusdt", "--out", "x.csv", "--from", "2030-01-01"), 2, "is no range"),
+        (("bars", "btcusdt", "--out", "x.csv", "--from", "yesterday"), 2, "not a duration"),
+        (("trades", "btcusdt", "ethusdt", "--out", "x.csv"), 1, "one at a time"),
+        (("pair", "btcusdt", "--out", "x.csv"), 1, "a pair has two"),
+        (
+            ("bars", "btcusdt", "--out", "x.csv", "--from", "2020-01-01", "--to", "2020-01-02"),
+            1,
+            "there are no 1min bars of btcusdt",
+        ),
+        (("correlation", "btcusdt", "--out", "x.csv"), 1, "needs at least 2"),
+    ],
+)
+def test_what_cannot_be_written_says_why(
+    full: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    status: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.csv").write_text("kept")
+    assert run(full, *words) == status
+    assert said in capsys.readouterr().err
+    assert (tmp_path / "x.csv").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.glob("*x.*")) == ["x.csv"]
+
+
+def test_the_command_runs_by_its_name(full: Store, tmp_path: Path) -> None:
+    out = tmp_path / "bars.csv"
+    done = subprocess.run(
+        [sys.executable, "-m", "core.exports", "bars", "btcusdt", "--db", str(full.path),
+         "--out", str(out)],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"{out}: 16 rows\n"
+    assert len(out.read_text().splitlines()) == 17
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_cell_that_a_spreadsheet_would_run_is_disarmed(start: str) -> None:
+    frame = pl.DataFrame(
+        {f"{start}name": [f"{start}cmd|' /C calc'!A0", "plain", None], "n": [-1, 2, 3]}
+    )
+    found = pl.read_csv(io.BytesIO(csv_bytes(frame)))
+    assert found.columns == [f"'{start}name", "n"]
+    assert found[f"'{start}name"].to_list() == [f"'{start}cmd|' /C calc'!A0", "plain", None]
+    assert found["n"].to_list() == [-1, 2, 3]
+
+
+def test_parquet_keeps_text_as_it_is() -> None:
+    frame = pl.DataFrame({"a": ["=1", "币安人生usdt"], "b": [0.1, np.pi]})
+    assert pl.read_parquet(parquet_bytes(frame)).equals(frame)
+    assert safe(frame)["a"].to_list() == ["'=1", "币安人生usdt"]
+
+
+def test_a_failure_halfway_leaves_what_was_there(tmp_path: Path) -> None:
+    out = tmp_path / "x.parquet"
+    out.write_text("kept")
+
+    def failing():  # type: ignore[no-untyped-def]
+        yield pl.DataFrame({"a": [1]})
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="disk is full"):
+        write_parts(failing(), str(out), "parquet")
+    assert out.read_text() == "kept"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]

@@ -29,8 +29,9 @@ def page() -> None:
         format_func=SECTIONS.__getitem__, bind="query-params", label_visibility="collapsed",
         help="The worker and what it follows; your own files; everything that the file holds.",
     )  # fmt: skip
-    if pulse.error and source.store.exists():
-        show_notice(pulse.error, key="data")
+    with st.container():  # a place of its own: what follows stays where it is
+        if pulse.error and source.store.exists():
+            show_notice(pulse.error, key="data")
     if section == "bring":
         bring(source)
         jobs(source)

@@ -50,8 +50,25 @@ def bring(source: sources.Source) -> None:
     """Show the zone and what has arrived; an arrival runs this part alone."""
     session = st.session_state.setdefault("_upload_session", secrets.token_hex(8))
     upload_zone(arrivals(source.store.path, session), words=WORDS, key="upload")
-    with noticed("bring"):
-        found = waiting(source.store.path)
+    # Every part has a place of its own: where a part that comes and goes would move the others,
+    # the browser may get a piece of one for the place of another.
+    notes, unknown, archives, bars, bundles = (st.container() for _ in range(5))
+    found: list[Waiting] = []
+    with notes:
+        with noticed("bring"):
+            found = waiting(source.store.path)
+        _notes(source, is_empty=not found)
+    with unknown:
+        _unknown([one for one in found if one.kind == UNKNOWN])
+    with archives:
+        _archives(source, found)
+    with bars:
+        _bars(source, [one for one in found if one.kind == "bars"])
+    with bundles:
+        _bundles(source, [one for one in found if one.kind == BUNDLE])
+
+
+def _notes(source: sources.Source, *, is_empty: bool) -> None:
     if error := st.session_state.pop("_bring_error", None):
         show_notice(error, key="bring-error")
     if note := st.session_state.pop("_bring_note", None):
@@ -61,21 +78,19 @@ def bring(source: sources.Source) -> None:
             PAIR, label="Open the pair view of the bundle", icon=":material/compare_arrows:",
             query_params={"bundle": opened},
         )  # fmt: skip
-    if not found:
+    if is_empty:
         st.caption(
             "Nothing waits here. Files go to this machine only, into "
             f"the {source.label} file `{source.store.path.name}`; a whole folder of archives is "
             "quicker with `python -m core.imports PATH`."
         )
-        return
-    _unknown([one for one in found if one.kind == UNKNOWN])
-    _archives(source, found)
-    bars = [one for one in found if one.kind == "bars"]
-    for one in bars[:BARS_AT_ONCE]:
+
+
+def _bars(source: sources.Source, files: list[Waiting]) -> None:
+    for one in files[:BARS_AT_ONCE]:
         bars_form(source, one)
-    if more := len(bars) - BARS_AT_ONCE:
-        st.caption(f"{counted(more, 'further file')} of bars after these." if more > 0 else "")
-    _bundles(source, [one for one in found if one.kind == BUNDLE])
+    if (more := len(files) - BARS_AT_ONCE) > 0:
+        st.caption(f"{counted(more, 'further file')} of bars after these.")
 
 
 def _unknown(files: list[Waiting]) -> None:
@@ -102,12 +117,12 @@ def _archives(source: sources.Source, found: list[Waiting]) -> None:
         if not files:
             st.caption("A checksum alone: bring its archive as well.")
         asks = any(one.kind in NEEDS_DATASET for one in files)
-        name = _dataset(files) if asks else None
+        named = _dataset(files) if asks else ""
         with st.container(horizontal=True):
             st.button(
                 f"Import {counted(len(files), 'file')}", key="start-import", type="primary",
-                icon=":material/input:", disabled=not files or (asks and not name),
-                on_click=_start, args=(source, files, name),
+                icon=":material/input:", disabled=not files or (asks and not _name(named)),
+                on_click=_start, args=(source, files, named),
             )  # fmt: skip
             st.button(
                 "Remove", key="discard", icon=":material/delete:",
@@ -143,19 +158,25 @@ def _list(files: list[Waiting], checksums: list[Waiting]) -> None:
 
 
 def _dataset(files: list[Waiting]) -> str:
-    """Ask for the dataset's name; a first one is made of the file's."""
+    """Ask for the dataset's name, at first one made of the file's; returns the control's key."""
     first = next(one for one in files if one.kind in NEEDS_DATASET)
     # A choice stays until other files wait; the widget's own state would outlive them.
-    name = st.text_input(
-        "Dataset",
+    key = f"dataset-{first.path.parent.name}-{first.path.name}"
+    st.text_input(
+        "Name of the dataset",
         value=suggested(first.path),
-        key=f"dataset-{first.path.parent.name}-{first.path.name}",
+        key=key,
         max_chars=40,
         help="Ticks and raw trades stay apart from the live trades, under this name: their symbols "
         "are called SYMBOL@name on every page. A name that exists gets the new trades as well; "
         "what it already holds is not taken twice.",
     )
-    return name.strip().lower()
+    return key
+
+
+def _name(key: str) -> str | None:
+    """Return what a control says now: at a click that follows the typing, newer than the page."""
+    return str(st.session_state.get(key, "")).strip().lower() or None if key else None
 
 
 def suggested(path: Path) -> str:
@@ -164,12 +185,12 @@ def suggested(path: Path) -> str:
     return _NOT_IN_A_NAME.sub("-", stem).strip("-.")[:40] or "my-ticks"
 
 
-def _start(source: sources.Source, files: list[Waiting], dataset: str | None) -> None:
+def _start(source: sources.Source, files: list[Waiting], named: str) -> None:
     moved: list[Path] = []
     try:
         prepare(source)
         moved = taken(source.store.path, files)
-        start_import(source.store.path, moved, dataset=dataset, delete_after=True)
+        start_import(source.store.path, moved, dataset=_name(named), delete_after=True)
     except (PerpduckError, OSError) as error:
         put_back(files, moved)
         st.session_state["_bring_error"] = _ours(error)

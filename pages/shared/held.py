@@ -145,7 +145,8 @@ def file(source: sources.Source) -> None:
         feed = feeder(source.store)
         size = compact(source.store.size_bytes())
         st.caption(f"`{source.store.path}` · {size}B on disk")
-        lake(source, feed.ask(LAKE).value)
+        with st.container():
+            lake(source, feed.ask(LAKE).value)
         with st.expander("Rows by table", key="rows-by-table"):
             st.dataframe(
                 feed.ask(TableCounts()).value,

@@ -36,18 +36,24 @@ _MARKS = {
 def jobs(source: sources.Source) -> None:
     """Show the imports, the newest first."""
     st.subheader("Imports")
-    if error := st.session_state.pop("_job_error", None):
-        show_notice(error, key="job-error")
-    with noticed("jobs"):
-        found = list_jobs(source.store.path)
+    # Places of their own, so that nothing that comes and goes moves the imports.
+    notes, imports, rest = (st.container() for _ in range(3))
+    found: list[Job] = []
+    with notes:
+        if error := st.session_state.pop("_job_error", None):
+            show_notice(error, key="job-error")
+        with noticed("jobs"):
+            found = list_jobs(source.store.path)
         if not found:
             st.caption("No import yet. Each is listed here with a report for every file.")
-        if _has_ended(found):
-            # What came is offered all over the page, the choice of datasets above to begin with.
-            feeder(source.store).refresh()
-            st.rerun()
+    if _has_ended(found):
+        # What came is offered all over the page, the choice of datasets above to begin with.
+        feeder(source.store).refresh()
+        st.rerun()
+    with imports:
         for job in found[:SHOWN]:
             _job(job, source)
+    with rest:
         if len(found) > SHOWN:
             st.caption(f"{counted(len(found) - SHOWN, 'older import')}: forget some to see them.")
 
@@ -67,17 +73,24 @@ def _job(job: Job, source: sources.Source) -> None:
         ):
             st.markdown(_headline(job))
             _buttons(job)
-        if job.state in ACTIVE:
-            st.progress(min(max(job.progress, 0.0), 1.0), text=_pace(job))
-        if job.message:
-            st.caption(job.message)
-        if job.state == "done" and job.dataset:
-            st.page_link(
-                PRICES, label=f"Show {job.dataset} in Prices", icon=":material/candlestick_chart:",
-                query_params={"source": source.name, "dataset": job.dataset},
-            )  # fmt: skip
-        _files(job)
-        _rejects(job)
+        state, rejects = st.container(), st.container()
+        with state:
+            _state(job, source)
+        with rejects:
+            _rejects(job)
+
+
+def _state(job: Job, source: sources.Source) -> None:
+    if job.state in ACTIVE:
+        st.progress(min(max(job.progress, 0.0), 1.0), text=_pace(job))
+    if job.message:
+        st.caption(job.message)
+    if job.state == "done" and job.dataset:
+        st.page_link(
+            PRICES, label=f"Show {job.dataset} in Prices", icon=":material/candlestick_chart:",
+            query_params={"source": source.name, "dataset": job.dataset},
+        )  # fmt: skip
+    _files(job)
 
 
 def _headline(job: Job) -> str:

@@ -47,7 +47,7 @@ def bars_form(source: sources.Source, one: Waiting) -> None:
                 f"Keep {counted(bars, 'bar')}" if bars else "Keep the bars",
                 key=f"keep-{key}", type="primary", icon=":material/check:",
                 disabled=not (symbol and bars),
-                on_click=_keep, args=(source, one, symbol, timeframe),
+                on_click=_keep, args=(source, one, key),
             )  # fmt: skip
             st.button(
                 "Remove", key=f"discard-{key}", icon=":material/delete:",
@@ -73,7 +73,7 @@ def _questions(source: sources.Source, one: Waiting, key: str) -> tuple[str, str
         key=f"timeframe-{key}",
         help="What one bar covers; the spacing of the rows must agree.",
     )
-    clean = unicodedata.normalize("NFC", symbol).strip().lower()
+    clean = _clean(symbol)
     held = feeder(source.store).ask(BAR_SETS).value if source.store.exists() else None
     if held is not None and (clean, timeframe) in held.select("symbol", "timeframe").rows():
         st.caption(
@@ -81,6 +81,10 @@ def _questions(source: sources.Source, one: Waiting, key: str) -> tuple[str, str
             "bars already: these take their place."
         )
     return clean, timeframe
+
+
+def _clean(symbol: str) -> str:
+    return unicodedata.normalize("NFC", symbol).strip().lower()
 
 
 def _preview(found: BarsRead, key: str) -> None:
@@ -140,8 +144,10 @@ def guessed(path: Path, _mtime_ns: int) -> tuple[str, str]:
     return symbol, "1min"
 
 
-def _keep(source: sources.Source, one: Waiting, symbol: str, timeframe: str) -> None:
-    key = f"{one.path.parent.name}-{one.path.name}"
+def _keep(source: sources.Source, one: Waiting, key: str) -> None:
+    # What the controls say at the click may be newer than what the page showed before it.
+    symbol = _clean(st.session_state[f"symbol-{key}"])
+    timeframe = str(st.session_state[f"timeframe-{key}"])
     try:
         prepare(source)
         found = read(one, timeframe)

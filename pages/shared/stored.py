@@ -35,15 +35,16 @@ def count(label: str, text: str | None = None) -> Any:
 def own_data(source: sources.Source) -> None:
     """Show what the user brought, each with its way out."""
     feed = feeder(source.store)
-    if error := st.session_state.pop("_stored_error", None):
-        show_notice(error, key="stored-error")
-    with noticed("datasets"):
+    with st.container():
+        if error := st.session_state.pop("_stored_error", None):
+            show_notice(error, key="stored-error")
+    with st.container(), noticed("datasets"):
         st.subheader("Datasets")
         datasets(source, feed)
-    with noticed("bar sets"):
+    with st.container(), noticed("bar sets"):
         st.subheader("Uploaded bars")
         bar_sets(source, feed)
-    with noticed("imported files"):
+    with st.container(), noticed("imported files"):
         imported_files(feed)
 
 

@@ -162,10 +162,7 @@ class Zone {
     this.list = this.root.querySelector("ul")
     this.rows = new Map()
     this.input = this.root.querySelector("input")
-    this.input.addEventListener("change", () => {
-      this.receive([...this.input.files])
-      this.input.value = ""
-    })
+    this.input.addEventListener("change", () => this.chosen())
     for (const kind of ["dragenter", "dragover"]) {
       this.drop.addEventListener(kind, (event) => {
         event.preventDefault()
@@ -188,7 +185,14 @@ class Zone {
     this.root.querySelector("small").textContent = data.words
     // A token that the app renewed serves what waits, too.
     for (const one of uploads) if (one.state !== "sending") one.target = this.target
+    this.chosen()   // before this script was there
     this.draw()
+  }
+
+  chosen() {
+    const files = [...this.input.files]
+    this.input.value = ""
+    if (files.length) this.receive(files)
   }
 
   receive(files) {

@@ -2,6 +2,7 @@
 
 from core.exporting.parts import (
     bars_parts,
+    first_trades,
     pair_columns,
     pair_parts,
     pairs_parts,
@@ -14,6 +15,7 @@ __all__ = [
     "FORMATS",
     "bars_parts",
     "csv_bytes",
+    "first_trades",
     "pair_columns",
     "pair_parts",
     "pairs_parts",

@@ -71,6 +71,22 @@ def trades_parts(
         raise _nothing(f"trades of {symbol}", start, end)
 
 
+def first_trades(
+    store: Store, symbol: str, start: datetime, end: datetime, *, most: int
+) -> pl.DataFrame:
+    """Return the first ``most`` trades of [start, end); what a browser can take at once.
+
+    Raises NotEnoughData where there is none.
+    """
+    taken, rows = [], 0
+    for part in trades_parts(store, symbol, start, end):
+        taken.append(part.head(most - rows))
+        rows += taken[-1].height
+        if rows >= most:
+            break
+    return pl.concat(taken)
+
+
 def pair_parts(
     store: Store, spec: PairSpec, start: datetime, end: datetime
 ) -> Iterator[pl.DataFrame]:

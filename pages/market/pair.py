@@ -5,16 +5,18 @@ from __future__ import annotations
 import streamlit as st
 
 from core.bar_sql import closes_sql
+from core.bundle import Restored
 from core.queries import pair_frame_sql, pair_rolling_sql
 from core.verdict import caveats, verdict_words
 from pages.shared import sources
 from pages.shared.cards import show_cards
-from pages.shared.downloads import downloads
+from pages.shared.downloads import Download, downloads
 from pages.shared.feeder import feeder
 from pages.shared.frame import stale_words
 from pages.shared.live_chart import live_chart, visible
 from pages.shared.notices import noticed
 from pages.shared.origin_line import origin_line
+from pages.shared.pair_bundle import bundle_line, bundle_view, choice_of, opened
 from pages.shared.pair_cards import pair_cards, provenance_words
 from pages.shared.pair_pickers import held_s, pair_controls
 from pages.shared.pair_statistics import statistics
@@ -29,10 +31,10 @@ def page(source: sources.Source, pulse: Pulse) -> None:
     """Show the controls, and what they ask for."""
     with noticed("pair-controls"):
         available = sources.in_order(pulse.stored)
-        live(source, controls(available, held_s(pulse)), frozenset(available))
+        live(source, controls(source, available, held_s(pulse)), frozenset(available))
 
 
-def controls(available: list[str], held: float) -> PairChoice:
+def controls(source: sources.Source, available: list[str], held: float) -> PairChoice:
     """Show the bar of controls."""
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="controls"):
         choice = pair_controls(available, held)
@@ -43,7 +45,17 @@ def controls(available: list[str], held: float) -> PairChoice:
             key="pair-download",
             words="The bars in view, none left out: ts (UTC), spread, zscore, corr, price_y, "
             "price_x, beta, alpha; spread = y − alpha − beta · x, in log units for log prices "
-            "(bps / 10,000).",
+            "(bps / 10,000). The bundle holds the bars, the parameters and the results: opened on "
+            "the Data page of another machine it shows this very view.",
+            more=[
+                Download(
+                    "Bundle",
+                    lambda: holder["view"].bundle(source.store, choice.range_name),
+                    f"perpduck-{choice.spec.y}-{choice.spec.x}.zip",
+                    "application/zip",
+                    ":material/inventory_2:",
+                )
+            ],
         )
     return choice
 
@@ -70,12 +82,33 @@ def live(source: sources.Source, choice: PairChoice, available: frozenset[str]) 
         origin_line(feed, (spec.y, spec.x), spec.timeframe, now.start, now.as_of)
 
 
-def show(view: PairView, choice: PairChoice, stale: str) -> None:
+def bundle_page(name: str) -> None:
+    """Show a kept bundle's view instead; it needs no data of this machine."""
+    with noticed("bundle"):
+        found = opened(sources.current().store.path, name)
+        bundle_line(found)
+        still(name, found)
+
+
+@st.fragment
+def still(name: str, found: Restored) -> None:
+    """Show the bundle's view; run again when the browser looks elsewhere."""
+    choice = choice_of(found, st.session_state.get("zone") or "utc")
+    view = bundle_view(name, found, choice.zone, visible(CHART, f"{name}-{choice.nonce}"))
+    show(
+        view,
+        choice,
+        f"As of {view.moment.as_of:%Y-%m-%d %H:%M} UTC",
+        nonce=f"{name}-{choice.nonce}",
+    )
+
+
+def show(view: PairView, choice: PairChoice, stale: str, *, nonce: str = "") -> None:
     """Show one refresh: answer first, then proof, then what lies behind."""
     verdict_line(view)
     show_cards(pair_cards(view), signed_first=False)
     live_chart(
-        view.frame, key=CHART, nonce=choice.nonce, span_ms=view.span_ms, zone=choice.zone,
+        view.frame, key=CHART, nonce=nonce or choice.nonce, span_ms=view.span_ms, zone=choice.zone,
         note="", stale=stale,
     )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="center", key="foot"):
@@ -125,4 +158,7 @@ def behind(view: PairView, chosen: str | None) -> None:
         st.code(pair_rolling_sql("rolling_correlations"), language="sql")
 
 
-when_ready(page)
+if bundle := st.query_params.get("bundle"):
+    bundle_page(bundle)
+else:
+    when_ready(page)

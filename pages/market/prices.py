@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.exporting import first_trades, parquet_bytes
 from pages.shared import sources
 from pages.shared.cards import show_cards
-from pages.shared.downloads import downloads
+from pages.shared.downloads import BARS_WORDS, Download, downloads
 from pages.shared.feeder import feeder
 from pages.shared.frame import stale_words
 from pages.shared.live_chart import live_chart, visible
@@ -17,22 +18,42 @@ from pages.shared.pulse import Pulse
 from pages.shared.welcome import when_ready
 
 CHART = "prices-chart"
+MOST_TRADES = 1_000_000
 
 
 def page(source: sources.Source, pulse: Pulse) -> None:
     """Show the controls, and what they ask for."""
     available = sources.in_order(pulse.stored)
-    live(source, controls(available), tuple(available))
+    live(source, controls(source, available), tuple(available))
 
 
-def controls(available: list[str]) -> Choice:
+def trades_bytes(source: sources.Source, symbol: str, view: PriceView) -> bytes:
+    """Return the trades in view as Parquet, made at the click."""
+    found = first_trades(source.store, symbol, *view.seen(), most=MOST_TRADES)
+    return parquet_bytes(found)
+
+
+def controls(source: sources.Source, available: list[str]) -> Choice:
     """Show the bar of controls."""
     with st.container(horizontal=True, vertical_alignment="center", key="controls"):
         symbols = symbols_picker(available)
         timeframe, span, zone = timeframe_picker(), range_picker(), zone_picker()
         holder = st.session_state.setdefault("_prices_shown", {})
         downloads(
-            lambda: holder["view"].shown(), lambda: f"perpduck-{'-'.join(symbols)}", key="download"
+            lambda: holder["view"].shown(),
+            lambda: f"perpduck-{'-'.join(symbols)}",
+            key="download",
+            words=f"{BARS_WORDS} Trades: those of {symbols[0].upper()} in view, the first million; "
+            "more with `python -m core.exports trades`.",
+            more=[
+                Download(
+                    "Trades",
+                    lambda: trades_bytes(source, symbols[0], holder["view"]),
+                    f"perpduck-{symbols[0]}-trades.parquet",
+                    "application/vnd.apache.parquet",
+                    ":material/receipt_long:",
+                )
+            ],
         )
     return Choice(symbols, timeframe, span, zone)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 import streamlit as st
@@ -13,31 +13,49 @@ from core.exporting import csv_bytes, parquet_bytes
 BARS_WORDS = "The bars in view: symbols, timeframe and range as on the screen. Times are UTC."
 
 
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Something else to take along: made at the click."""
+
+    label: str
+    make: Callable[[], bytes]
+    file_name: str
+    mime: str
+    icon: str
+
+
 def downloads(
     shown: Callable[[], pl.DataFrame],
     name: Callable[[], str],
     *,
     key: str,
     words: str = BARS_WORDS,
+    more: Sequence[Download] = (),
 ) -> None:
-    """Offer what ``shown`` returns at the moment of the click, as CSV and as Parquet."""
+    """Offer what ``shown`` returns at the moment of the click, as CSV and as Parquet; and more."""
     with st.popover("", icon=":material/download:", help="Download what is shown", key=key):
         st.caption(words)
-        for label, make, suffix, mime in (
-            ("CSV", csv_bytes, "csv", "text/csv"),
-            ("Parquet", parquet_bytes, "parquet", "application/vnd.apache.parquet"),
-        ):
+        for one in (*_tables(shown, name()), *more):
             st.download_button(
-                label,
-                functools.partial(_made, make, shown),
-                file_name=f"{name()}.{suffix}",
-                mime=mime,
-                key=f"{key}-{suffix}",
+                one.label,
+                one.make,
+                file_name=one.file_name,
+                mime=one.mime,
+                key=f"{key}-{one.label.lower().replace(' ', '-')}",
                 on_click="ignore",
                 width="stretch",
-                icon=":material/table:" if suffix == "csv" else ":material/view_column:",
+                icon=one.icon,
             )
 
 
-def _made(make: Callable[[pl.DataFrame], bytes], shown: Callable[[], pl.DataFrame]) -> bytes:
-    return make(shown())
+def _tables(shown: Callable[[], pl.DataFrame], name: str) -> tuple[Download, Download]:
+    return (
+        Download("CSV", lambda: csv_bytes(shown()), f"{name}.csv", "text/csv", ":material/table:"),
+        Download(
+            "Parquet",
+            lambda: parquet_bytes(shown()),
+            f"{name}.parquet",
+            "application/vnd.apache.parquet",
+            ":material/view_column:",
+        ),
+    )

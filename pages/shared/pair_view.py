@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 
+from core.bundle import Times, write_bundle
 from core.charts import price_decimals
 from core.downsample import thinned
+from core.exporting import pair_columns
 from core.pair_charts import pair_chart
 from core.pair_spec import PairSpec
 from core.pairs import PairAnalysis, analyse, extended, read_legs, rolling_slopes
+from core.store import Store
 from core.verdict import Verdict, fixed_step_s, judged_pair, plain_spec
 from pages.shared.feeder import Feeder
 from pages.shared.live_chart import Frame, View
@@ -82,7 +86,26 @@ class PairView:
         begin, end = self.seen
         step = timedelta(seconds=self.analysis.spec.bar_s)
         seen = self.series.filter(pl.col("ts") + step > begin, pl.col("ts") < end)
-        return seen.select("ts", "spread", "zscore", "corr", "price_y", "price_x", "beta", "alpha")
+        return pair_columns(seen)
+
+    def bundle(self, store: Store, range_name: str) -> bytes:
+        """Return this view in one ZIP: its bars, what was asked, the results."""
+        now = self.moment
+        times = Times(now.start, now.as_of, now.judged_from, now.judged_at, now.judged_span_s)
+        return write_bundle(store, self.analysis.spec, range_name, times, self.tick_sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """What a look at a pair stands on; ``origin`` and ``version`` tell it from every other."""
+
+    origin: Hashable
+    analysis: PairAnalysis
+    verdict: Verdict
+    moment: Moment
+    series: pl.DataFrame
+    version: tuple[int, ...]
+    tick_sizes: tuple[float | None, float | None]
 
 
 def moment(pulse: Pulse, choice: PairChoice) -> Moment | None:
@@ -131,30 +154,36 @@ def pair_view(feed: Feeder, pulse: Pulse, choice: PairChoice, seen: View | None)
     analysis, judged, now = _judged(feed, choice, now)
     newer, version = _newer(feed, choice.spec, analysis)
     series = pl.concat([analysis.series, newer]) if newer.height else analysis.series
-    place = (feed.store.path, choice.spec, choice.range_name)
-    forming = _forming_ms(series, choice.spec, pulse)
+    ticks = (pulse.tick_sizes.get(choice.spec.y), pulse.tick_sizes.get(choice.spec.x))
+    stand = Stand(feed.store.path, analysis, judged, now, series, version, ticks)
+    return shown(stand, choice, seen, _forming_ms(series, choice.spec, pulse))
+
+
+def shown(stand: Stand, choice: PairChoice, seen: View | None, forming: float | None) -> PairView:
+    """Return what is shown of a pair's analysis and the rows since."""
+    analysis, series = stand.analysis, stand.series
+    place = (stand.origin, choice.spec, choice.range_name)
     decimals = tuple(
-        price_decimals(pulse.tick_sizes.get(symbol), price)
-        for symbol, price in (
-            (choice.spec.y, series["price_y"][-1]),
-            (choice.spec.x, series["price_x"][-1]),
+        price_decimals(tick, price)
+        for tick, price in zip(
+            stand.tick_sizes, (series["price_y"][-1], series["price_x"][-1]), strict=True
         )
     )
     begin, end, looking = _seen(series, choice, seen)
-    key = (place, now.as_of, version, forming, looking)
+    key = (place, stand.moment.as_of, stand.version, forming, looking)
     spec = _charts.get(key, lambda: _figure(analysis, series, looking, forming, decimals))
     last_ms = epoch_ms(series["ts"][-1]) + choice.spec.bar_s * 1000
     return PairView(
         frame=Frame((place, looking[0]), key, spec, last_ms),
         span_ms=last_ms - epoch_ms(series["ts"][0]),
         analysis=analysis,
-        verdict=judged,
-        moment=now,
+        verdict=stand.verdict,
+        moment=stand.moment,
         series=series,
         seen=(begin, end),
         is_forming=forming is not None,
         decimals=(decimals[0], decimals[1]),
-        tick_sizes=(pulse.tick_sizes.get(choice.spec.y), pulse.tick_sizes.get(choice.spec.x)),
+        tick_sizes=stand.tick_sizes,
     )
 
 

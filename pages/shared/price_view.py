@@ -62,9 +62,13 @@ class PriceView:
         blend = Blend(klines=bool(found & {"klines", "mixed"}), uploaded="upload" in found)
         return bars_sql(self.window.timeframe, blend)
 
+    def seen(self) -> tuple[datetime, datetime]:
+        """Return from when to when the view reaches."""
+        return utc(self.window.seen_from_ms), utc(self.window.seen_to_ms)
+
     def shown(self) -> pl.DataFrame:
         """Return exactly the bars in view, all symbols below each other."""
-        begin, end = utc(self.window.seen_from_ms), utc(self.window.seen_to_ms)
+        begin, end = self.seen()
         step = pl.duration(milliseconds=TIMEFRAMES[self.window.timeframe] * 1000)
         frames: list[pl.DataFrame] = list(self.answer.value.values())
         return pl.concat(frames).filter(pl.col("ts") + step > begin, pl.col("ts") < end)

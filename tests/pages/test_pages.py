@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import queries
 from core.commands import write_worker_status
+from core.exporting import first_trades
 from core.store import Store
 from tests.pages.conftest import held, worker_row
 
@@ -157,7 +158,10 @@ def test_downloads_hold_exactly_what_is_shown(app: App, full: Store) -> None:
             con, ["btcusdt"], "1s", shown["ts"].min(), view.window.start.max.replace(year=2200)
         )
     assert shown.equals(stored)
-    assert {b.label for b in page.get("download_button")} == {"CSV", "Parquet"}
+    assert {b.label for b in page.get("download_button")} == {"CSV", "Parquet", "Trades"}
+    trades = first_trades(full, "btcusdt", *view.seen(), most=1_000_000)
+    assert trades.height == shown["trades"].sum()
+    assert first_trades(full, "btcusdt", *view.seen(), most=7).equals(trades.head(7))
     again = pl.read_csv(io.BytesIO(shown.write_csv().encode()))
     assert again.height == shown.height == int(page.metric[6].delta.split()[0])
 

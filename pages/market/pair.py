@@ -103,13 +103,15 @@ def still(name: str, found: Restored) -> None:
     )
 
 
-def show(view: PairView, choice: PairChoice, stale: str, *, nonce: str = "") -> None:
+def show(
+    view: PairView, choice: PairChoice, stale: str, *, nonce: str = "", note: str = ""
+) -> None:
     """Show one refresh: answer first, then proof, then what lies behind."""
     verdict_line(view)
     show_cards(pair_cards(view), signed_first=False)
     live_chart(
         view.frame, key=CHART, nonce=nonce or choice.nonce, span_ms=view.span_ms, zone=choice.zone,
-        note="", stale=stale,
+        note=note, stale=stale,
     )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="center", key="foot"):
         tabs = st.segmented_control(

@@ -11,7 +11,7 @@ import polars as pl
 
 from core.errors import BadFile
 from core.feed.gaps import Interval, held_mask
-from core.importing.chunks import Chunk, fresh_of, prepared, write_chunk
+from core.importing.chunks import Chunk, prepared, write_chunk
 from core.importing.committing import READ_S, READ_WAIT_S, Counts
 from core.importing.records import Staged
 from core.sql import sql
@@ -37,14 +37,15 @@ class AggTradesWriter:
         self._staged = staged
         self._folder = folder
         self._symbol = staged.symbol
+        self._held: list[Interval] = []
+        self._looked = False
         self.kind = staged.kind
 
     def check(self) -> None:
         """Hold what the file and the store both have against each other, by a sample a chunk."""
-        with self._store.read(wait_s=READ_WAIT_S, limit_s=READ_S) as con:
-            held = load_ledgers(con, [self._symbol])[self._symbol].intervals
+        self._look()
         for chunk in self._staged.chunks:
-            around = [i for i in held if i.first_id <= chunk.high and chunk.low <= i.last_id]
+            around = [i for i in self._held if i.first_id <= chunk.high and chunk.low <= i.last_id]
             if not around:
                 continue
             rows = pl.read_parquet(
@@ -56,6 +57,15 @@ class AggTradesWriter:
                 sample = both[places.tolist()]
                 self._compare_times(sample, around)
                 self._compare(sample)
+
+    def _look(self) -> None:
+        """Learn what is held, once a file: a read would wait for the chunk before to be stored.
+
+        What the worker stores meanwhile is seen when a chunk is written.
+        """
+        with self._store.read(wait_s=READ_WAIT_S, limit_s=READ_S) as con:
+            self._held = load_ledgers(con, [self._symbol])[self._symbol].intervals
+        self._looked = True
 
     def _compare_times(self, sample: pl.DataFrame, around: list[Interval]) -> None:
         """Prices may have left the file for the lake; coverage tells when an id was traded."""
@@ -93,8 +103,10 @@ class AggTradesWriter:
         trades = rows.select(
             pl.lit(self._symbol).alias("symbol"), pl.all(), pl.lit("archive").alias("source")
         )
-        with self._store.read(wait_s=READ_WAIT_S, limit_s=READ_S) as con:
-            fresh = fresh_of(con, trades)
+        if not self._looked:  # resumed: it was checked before
+            self._look()
+        held = held_mask(rows["agg_id"].to_numpy(), self._held)
+        fresh = trades.filter(pl.Series(~held)) if held.any() else trades
         return prepared(fresh), trades.height - fresh.height
 
     def write(self, con: Connection, chunk: tuple[Chunk, int]) -> Counts:

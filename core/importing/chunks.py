@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from core.importing.partial import NO_BARS, partial_bars
 from core.models import FlushResult
 from core.sql import sql
 from core.store import Connection
-from core.store_file import instance
 from core.trade_writer import (
     bump_versions,
     load_ledgers,
@@ -40,25 +40,10 @@ class Chunk:
 
 def prepared(trades: pl.DataFrame) -> Chunk:
     """Return the chunk of trades that are unique by (symbol, id); takes no lock."""
-    ordered = trades.sort("symbol", "ts", "agg_id", maintain_order=True)
+    if not trades.height:
+        return Chunk(trades, NO_BARS, NO_BARS)
+    ordered = trades.sort("symbol", "ts", "agg_id")
     return Chunk(ordered, *partial_bars(ordered))
-
-
-def partial_bars(ordered: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the seconds and minutes of trades sorted by symbol, ts and what follows in time."""
-    with contextlib.closing(instance()) as con:
-        con.register("new_trades", ordered.with_row_index("ord"))
-        con.execute(sql("partial_bars_1s"))
-        con.execute(sql("partial_bars_1min"))
-        seconds: pl.DataFrame = con.sql("select * from partial_1s order by ts, symbol").pl()
-        minutes: pl.DataFrame = con.sql("select * from partial_1min order by ts, symbol").pl()
-    return seconds, minutes
-
-
-def fresh_of(con: Connection, trades: pl.DataFrame) -> pl.DataFrame:
-    """Return the trades that coverage does not hold yet; unique by (symbol, id), sorted so."""
-    by_id = _sorted_by_id(trades)
-    return only_new(by_id, load_ledgers(con, _symbols(by_id)))
 
 
 def write_chunk(con: Connection, chunk: Chunk, *, now_ms: int) -> FlushResult:

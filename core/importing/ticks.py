@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from core.importing.chunks import fold_bars, partial_bars
+from core.importing.chunks import fold_bars
 from core.importing.committing import READ_S, READ_WAIT_S, Counts
+from core.importing.partial import NO_BARS, partial_bars
 from core.sql import sql
 from core.store import Connection, Store
 from core.trade_writer import bump_versions, utc_now
@@ -77,6 +78,8 @@ class TicksWriter:
         """Nothing is left to do."""
 
     def _chunk(self, ticks: pl.DataFrame, fresh: pl.DataFrame, version: int) -> TickChunk:
+        if not fresh.height:
+            return TickChunk(ticks, fresh, NO_BARS, NO_BARS, version)
         trades = fresh.select(
             pl.format("{}@{}", "symbol", pl.lit(self._dataset)).alias("symbol"),
             pl.col("id").fill_null(0).alias("agg_id"),

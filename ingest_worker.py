@@ -26,6 +26,7 @@ from core.config import (
     Settings,
     load_settings,
     parse_duration_s,
+    parse_keep_days,
 )
 from core.errors import (
     FeedError,
@@ -94,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--practice-rate", type=float, help="its mean trades a second over all symbols")
     add("--flush-interval", type=float, help="seconds between writes (default 0.5)")
     add("--backfill", default=None, help="trades before the start, as in 30min or 2h")
+    add("--keep-days", help="move the trades of older finished days to the lake (default: never)")
+    add("--lake", help="the lake's folder (default: PERPDUCK_LAKE, or <database>-lake)")
     add("--log-json", action="store_true", help="one JSON object a log line")
     add("--check", action="store_true", help="print the status; exit 0 if healthy, 1 if not")
     return parser
@@ -109,9 +112,11 @@ def _settings(options: argparse.Namespace) -> Settings:
         practice_rate=options.practice_rate,
         flush_interval_s=options.flush_interval,
         backfill_s=None if options.backfill is None else parse_duration_s(options.backfill),
+        retention_days=options.keep_days and parse_keep_days("--keep-days", options.keep_days),
+        lake=options.lake,
     )
     if options.practice and options.db is None:
-        return replace(settings, db=settings.practice_db())
+        return settings.practised()
     return settings
 
 

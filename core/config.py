@@ -58,6 +58,12 @@ class Settings:
         """Return the practice exchange's own file, beside the live one."""
         return (self.db.parent / f"practice-{self.practice_seed}.duckdb").resolve()
 
+    def practised(self) -> Settings:
+        """Return the settings on the practice exchange's own file, with a lake of its own."""
+        db = self.practice_db()
+        is_default = self.lake == default_lake(self.db)
+        return replace(self, db=db, lake=default_lake(db) if is_default else self.lake)
+
 
 def load_settings(**overrides: object) -> Settings:
     """Build the settings from the environment, then from the given values that are not None.
@@ -88,16 +94,21 @@ def load_settings(**overrides: object) -> Settings:
         )
     # Lock, pid and spill lie beside the file by its name: one file must have one name.
     settings = replace(settings, db=Path(settings.db).expanduser().resolve())
-    return replace(settings, lake=lake_of(settings))
+    return replace(settings, lake=_lake_of(settings))
 
 
-def lake_of(settings: Settings) -> str:
+def _lake_of(settings: Settings) -> str:
     """Return where finished days go: as given, or the folder beside the database."""
     if not settings.lake:
-        return str(settings.db.with_name(f"{settings.db.stem}-lake"))
+        return default_lake(settings.db)
     if "://" in settings.lake:
         return settings.lake.rstrip("/")
     return str(Path(settings.lake).expanduser().resolve())
+
+
+def default_lake(db: Path) -> str:
+    """Return the folder beside the database."""
+    return str(db.with_name(f"{db.stem}-lake"))
 
 
 def parse_keep_days(name: str, text: str) -> int:

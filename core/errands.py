@@ -18,6 +18,7 @@ from core.feed.rest import RestClient
 from core.feed.rest_bars import BarsClient
 from core.funding import FundingKeeper
 from core.history import MinutesKeeper
+from core.lake_keeper import LakeKeeper
 from core.models import MarkPrice, SymbolInfo, SymbolStatus
 from core.store import Store
 from core.vitals import Vitals
@@ -61,7 +62,8 @@ class Errands:
         self._unsure: dict[str, float] = {}
         self._stored_last: Mapping[str, int] = {}
         self.tradable: frozenset[str] | None = None
-        self.trouble = ""
+        self._unlisted = ""
+        self._lake = LakeKeeper(settings)
         bars = BarsClient(rest)
         self._funding = FundingKeeper(store, bars, tradable=lambda: self.tradable)
         self._minutes = MinutesKeeper(
@@ -76,7 +78,13 @@ class Errands:
             "history": self.keep_history,
             "bars": self._minutes.run,
             "funding": self._funding.run,
+            "retention": self._lake.run,
         }
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong now, empty when nothing is."""
+        return self._unlisted or (f"Retention: {self._lake.trouble}" if self._lake.trouble else "")
 
     def follow(self, watchlist: list[str], last_ids: Mapping[str, int]) -> None:
         """Take the watchlist, and the highest id stored of each symbol."""
@@ -116,15 +124,15 @@ class Errands:
             try:
                 found = await self._rest.fetch_exchange_info()
             except FeedError as error:
-                if str(error) != self.trouble:
+                if str(error) != self._unlisted:
                     logger.warning("the list of symbols could not be read: %s", error)
-                self.trouble = str(error)
+                self._unlisted = str(error)
                 pause_s = next(delays)
                 if isinstance(error, RateLimited):
                     pause_s = max(pause_s, error.retry_at_ms / 1000 - time.time())
                 await asyncio.sleep(pause_s)
                 continue
-            self.trouble = ""
+            self._unlisted = ""
             delays = backoff_delays()
             self.tradable = frozenset(info.symbol for info in found if info.is_tradable)
             self._on_contracts(found)

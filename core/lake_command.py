@@ -1,0 +1,79 @@
+"""`python -m core.lake`: moves finished days, from a terminal or started by the worker."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+from core.config import load_settings, parse_keep_days
+from core.errors import ConfigError, PerpduckError
+from core.lake_job import Day, days_to_move, move_days
+from core.store import Store, open_store
+from core.trade_writer import utc_now
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0 done, 1 failed, 2 not understood."""
+    options = _parser().parse_args(arguments)
+    try:
+        given = options.keep_days
+        settings = load_settings(
+            db=options.db,
+            lake=options.lake,
+            retention_days=given and parse_keep_days("--keep-days", given),
+        )
+        if settings.retention_days is None:
+            raise ConfigError("Say how many days stay in the file: --keep-days 30")
+        before = utc_now().date() - timedelta(days=settings.retention_days)
+    except ConfigError as error:
+        print(f"perpduck lake: {error}", file=sys.stderr)
+        return 2
+    try:
+        return _run(open_store(settings.db), settings.lake, before, is_dry=options.dry_run)
+    except PerpduckError as error:
+        print(f"\nperpduck lake: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m core.lake",
+        description="Moves the trades of finished days from the database file to Parquet files, "
+        "verified before they leave it. Bars stay; every query goes on reading both.",
+    )
+    add = parser.add_argument
+    add("--keep-days", help="days that stay in the file (default: PERPDUCK_KEEP_DAYS)")
+    add("--lake", help="folder (default: PERPDUCK_LAKE, or <database>-lake beside the file)")
+    add("--db", type=Path, help="the DuckDB file (default: PERPDUCK_DB, or data/perpduck.duckdb)")
+    add("--dry-run", action="store_true", help="say what would move; change nothing")
+    return parser
+
+
+def _run(store: Store, lake: str, before: date, *, is_dry: bool) -> int:
+    if is_dry:
+        days = days_to_move(store, before)
+        for day in days:
+            print(f"{day.day} {day.symbol}: {day.trades:,} trades")
+        print(f"{sum(day.trades for day in days):,} trades before {before} would move to {lake}")
+        return 0
+    outcome = move_days(store, lake, before, told=_show)
+    if outcome.files and sys.stderr.isatty():
+        print(file=sys.stderr)
+    print(f"{outcome.moved:,} trades moved to {outcome.files} files in {lake}")
+    if outcome.failed:
+        print(
+            f"{outcome.failed} files did not read back as written; their trades stay in "
+            f"{store.path.name}. Check the disk of {lake}, then run this again",
+            file=sys.stderr,
+        )
+    return 1 if outcome.failed else 0
+
+
+def _show(day: Day, moved: int, total: int) -> None:
+    if not sys.stderr.isatty():
+        return
+    share = moved / total if total else 1.0
+    line = f"{share:4.0%} {'#' * round(20 * share):<20} {moved:,} trades, {day.day} {day.symbol}"
+    print(f"\r{line:<78}", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,16 @@
+-- What must be equal before rows may leave the file; no order of rows changes it.
+select
+    count(*),
+    min(agg_id),
+    max(agg_id),
+    min(ts),
+    max(ts),
+    sum(fingerprint::hugeint),
+    bit_xor(fingerprint)
+from (
+    select
+        agg_id,
+        ts,
+        hash(symbol, agg_id, ts, price, size, buyer_is_maker, source) as fingerprint
+    from ({rows}) as rows
+) as hashed

@@ -19,40 +19,47 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 
+from core.bundle_members import (
+    CLOSES,
+    FORMAT,
+    MEMBERS,
+    RESULTS,
+    SERIES,
+    Manifest,
+    Times,
+    closes_of,
+    packed,
+    series_of,
+    unpacked,
+)
 from core.errors import BadFile
-from core.models import CoverageSummary
 from core.pair_spec import PairSpec
 from core.pairs import Legs, PairAnalysis, analyse, read_legs
 from core.store import Store
 from core.verdict import Verdict, judged_pair
 
-FORMAT = 1
-MANIFEST, CLOSES, SERIES, RESULTS = (
-    "manifest.json",
-    "closes.parquet",
-    "series.parquet",
-    "results.json",
-)
-MEMBERS = {MANIFEST, CLOSES, SERIES, RESULTS}
-# A month of seconds of two legs is 100 MB; more than this is no view of a pair.
-MOST_BYTES = 1 << 30
-_CLOSES = {"symbol": pl.String, "ts": pl.Datetime("ms"), "close": pl.Float64, "volume": pl.Float64}
+__all__ = [
+    "Bundle",
+    "Restored",
+    "Times",
+    "bundle_folder",
+    "is_bundle",
+    "keep",
+    "kept",
+    "read_bundle",
+    "restored",
+    "results",
+    "write_bundle",
+]
+
 # Frames and states; the series has a member of its own.
 _LEFT_OUT = ("series", "lead", "context", "filter", "fit", "spec")
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """What a view of a pair stands on; UTC. Judged on [judged_from, judged_at)."""
-
-    start: datetime
-    as_of: datetime
-    judged_from: datetime
-    judged_at: datetime
-    judged_span_s: float
+# What the page says of the Kalman filter; its rows are in the series.
+_OF_THE_FILTER = ("burn_in", "sd_z", "innovation_half_life", "warning", "state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,43 +105,40 @@ def write_bundle(
         SERIES: _parquet(analysis.series),
         RESULTS: _json(results(analysis, verdict)),
     }
-    manifest = {
-        "format": FORMAT,
-        "made_at": datetime.now(UTC).replace(tzinfo=None).isoformat(),
-        "made_by": f"perpduck {version('perpduck')}",
-        "spec": dataclasses.asdict(spec),
-        "range": range_name,
-        "times": _plain(times),
-        "tick_sizes": list(tick_sizes),
-        "coverage": [_plain(one) for one in legs.coverage],
-        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
-    }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in {MANIFEST: _json(manifest), **members}.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
+    manifest = Manifest(
+        format=FORMAT,
+        made_at=datetime.now(UTC).replace(tzinfo=None),
+        made_by=f"perpduck {version('perpduck')}",
+        spec=spec,
+        range=range_name,
+        times=times,
+        tick_sizes=tick_sizes,
+        coverage=legs.coverage,
+        sha256={name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+    )
+    return packed(manifest, members)
 
 
 def read_bundle(data: bytes) -> Bundle:
     """Return the view in a ZIP; raises BadFile for anything that is not a whole bundle."""
-    members = _members(data)
+    manifest, members = unpacked(data)
+    spec, times = manifest.spec, manifest.times
     try:
-        manifest = json.loads(members[MANIFEST])
-        if manifest["format"] != FORMAT:
-            raise BadFile(
-                f"the bundle has format {manifest['format']}; this program reads {FORMAT}"
-            )
-        for name, known in manifest["sha256"].items():
-            if hashlib.sha256(members[name]).hexdigest() != known:
-                raise BadFile(f"{name} in the bundle is not as it was written: its sha256 differs")
-        return _bundle(manifest, members)
-    except BadFile:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
-        raise BadFile(
-            f"the ZIP is no bundle of a pair ({type(error).__name__}: {error})"
-        ) from error
+        told = msgspec.json.decode(members[RESULTS], type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadFile(f"{RESULTS} in the bundle cannot be read ({error})") from error
+    closes = closes_of(members[CLOSES], spec, times)
+    return Bundle(
+        spec=spec,
+        range_name=manifest.range,
+        times=times,
+        tick_sizes=manifest.tick_sizes,
+        made_at=manifest.made_at,
+        made_by=manifest.made_by,
+        legs=Legs(closes, times.start, times.as_of, manifest.coverage),
+        series=series_of(members[SERIES]),
+        results=told,
+    )
 
 
 def restored(bundle: Bundle) -> Restored:
@@ -149,7 +153,10 @@ def restored(bundle: Bundle) -> Restored:
 def results(analysis: PairAnalysis, verdict: Verdict) -> dict[str, Any]:
     """Return every number of a view, floats in hexadecimal, by name."""
     fields = [one.name for one in dataclasses.fields(analysis) if one.name not in _LEFT_OUT]
-    return {name: _plain(getattr(analysis, name)) for name in fields} | {"verdict": _plain(verdict)}
+    found = {name: _plain(getattr(analysis, name)) for name in fields}
+    if made := analysis.filter:
+        found["filter"] = {name: _plain(getattr(made, name)) for name in _OF_THE_FILTER}
+    return found | {"verdict": _plain(verdict)}
 
 
 def is_bundle(path: Path) -> bool:
@@ -193,68 +200,6 @@ def _computed(spec: PairSpec, legs: Legs, times: Times) -> tuple[PairAnalysis, V
     return analyse(spec, legs), judged_pair(
         spec, legs.closes, times.judged_from, times.judged_at, span_s=times.judged_span_s
     )
-
-
-def _bundle(manifest: dict[str, Any], members: dict[str, bytes]) -> Bundle:
-    told = manifest["times"]
-    times = Times(
-        start=_at(told["start"]),
-        as_of=_at(told["as_of"]),
-        judged_from=_at(told["judged_from"]),
-        judged_at=_at(told["judged_at"]),
-        judged_span_s=float.fromhex(told["judged_span_s"]),
-    )
-    closes = pl.read_parquet(members[CLOSES])
-    if dict(closes.schema) != _CLOSES:
-        raise BadFile(f"{CLOSES} has {dict(closes.schema)}; it should have {_CLOSES}")
-    coverage = tuple(
-        CoverageSummary(
-            one["symbol"],
-            one["held"],
-            one["missing"],
-            None if one["since"] is None else _at(one["since"]),
-            None if one["until"] is None else _at(one["until"]),
-        )
-        for one in manifest["coverage"]
-    )
-    y, x = manifest["tick_sizes"]
-    return Bundle(
-        spec=PairSpec(**manifest["spec"]),
-        range_name=str(manifest["range"]),
-        times=times,
-        tick_sizes=(y, x),
-        made_at=_at(manifest["made_at"]),
-        made_by=str(manifest["made_by"]),
-        legs=Legs(closes, times.start, times.as_of, coverage),
-        series=pl.read_parquet(members[SERIES]),
-        results=json.loads(members[RESULTS]),
-    )
-
-
-def _at(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def _members(data: bytes) -> dict[str, bytes]:
-    """Return the four members; no path in a name is ever followed, no size taken on trust."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = set(archive.namelist())
-            if names != MEMBERS:
-                raise BadFile(
-                    f"the ZIP holds {', '.join(sorted(names)[:6]) or 'nothing'}; a bundle of a "
-                    f"pair holds {', '.join(sorted(MEMBERS))}"
-                )
-            found, left = {}, MOST_BYTES
-            for name in MEMBERS:
-                with archive.open(name) as member:
-                    found[name] = member.read(left + 1)
-                left -= len(found[name])
-                if left < 0:
-                    raise BadFile(f"the bundle unpacks to more than {MOST_BYTES:,} bytes")
-            return found
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError, RuntimeError) as error:
-        raise BadFile(f"the file is no whole ZIP ({error})") from error
 
 
 def _differences(one: Any, other: Any, place: str = "") -> list[str]:

@@ -115,8 +115,10 @@ def test_a_changed_member_is_refused(filled: Store) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"closes.parquet": b"no parquet"}, "no bundle of a pair"),
-        ({"results.json": b"{"}, "no bundle of a pair"),
+        ({"closes.parquet": b"no parquet"}, r"closes\.parquet .* no whole Parquet file"),
+        ({"series.parquet": b"PAR1PAR1"}, r"series\.parquet .* no whole Parquet file"),
+        ({"results.json": b"{"}, r"results\.json .* cannot be read"),
+        ({"results.json": b"[" * 100_000}, r"results\.json .* cannot be read"),
         ({"../evil": b"x"}, r"the ZIP holds \.\./evil"),
     ],
 )
@@ -136,9 +138,128 @@ def test_a_bomb_is_refused_before_it_unpacks(
     filled: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
-    monkeypatch.setattr("core.bundle.MOST_BYTES", 10_000)
-    with pytest.raises(BadFile, match="unpacks to more than 10,000 bytes"):
+    monkeypatch.setattr("core.bundle_members.MOST_BYTES", 10_000)
+    with pytest.raises(BadFile, match=r"closes\.parquet in the bundle unpacks to more than"):
         read_bundle(data)
+
+
+def test_text_is_held_shorter_than_bars(filled: Store) -> None:
+    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+    large = b"{" + b" " * (5 << 20) + b"}"
+    with pytest.raises(
+        BadFile, match=r"results\.json in the bundle unpacks to more than 4,194,304"
+    ):
+        read_bundle(rewritten(data, {"results.json": large}))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        ("spec.y", "[click](http://evil)", "is no symbol"),
+        ("spec.y", 7, "Expected `str`"),
+        ("spec.window_bars", "60", "Expected `int`"),
+        ("spec.window_bars", 1, "window of 1 bars"),
+        ("spec.timeframe", "7min", "is not a timeframe"),
+        ("made_by", "![x](http://evil/x.png)", "matching regex"),
+        ("range", "7d](http://evil)", "matching regex"),
+        ("tick_sizes", [-1.0, None], "should be above 0"),
+        ("tick_sizes", ["0.1", None], "Expected `float"),
+        ("times.as_of", "1970-01-01T00:00:00", "make no view"),
+        ("times.as_of", "9999-01-01T00:00:00", "make no view"),
+        ("times.start", "2026-11-01T00:00:00Z", "no timezone"),
+        ("sha256", {}, "tells the sha256 of nothing"),
+    ],
+)
+def test_a_manifest_that_asks_for_something_else_is_refused(
+    filled: Store, place: str, value: object, words: str
+) -> None:
+    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+    manifest = json.loads(zipfile.ZipFile(io.BytesIO(data)).read("manifest.json"))
+    *above, last = place.split(".")
+    inner = manifest
+    for name in above:
+        inner = inner[name]
+    inner[last] = value
+    changed = {"manifest.json": json.dumps(manifest).encode()}
+    with pytest.raises(BadFile, match=words):
+        read_bundle(rewritten(data, changed, sign=False))
+
+
+def parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (pl.lit(None, dtype=pl.Float64).alias("close"), "prices that are none"),
+        (pl.lit(-1.0).alias("close"), "prices that are none"),
+        (pl.lit(float("nan")).alias("volume"), "prices that are none"),
+        (pl.lit(START).dt.cast_time_unit("ms").alias("ts"), "bars twice"),
+        (pl.col("ts").dt.offset_by("1y"), "out of the range"),
+        (pl.lit("other").alias("symbol"), "other symbols than"),
+        (pl.col("close").cast(pl.Int64), "it should have"),
+        (pl.lit(1).alias("more"), "rows of symbol, ts, close, volume, more"),
+    ],
+)
+def test_bars_that_no_file_of_ours_holds_are_refused(
+    filled: Store, change: pl.Expr, words: str
+) -> None:
+    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+    bars = read_bundle(data).legs.closes.with_columns(change)
+    with pytest.raises(BadFile, match=words):
+        read_bundle(rewritten(data, {"closes.parquet": parquet(bars)}))
+
+
+def test_a_parquet_bomb_is_refused_by_its_rows(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+    bars = read_bundle(data).legs.closes
+    monkeypatch.setattr("core.bundle_members.MOST_ROWS", 5000)
+    many = pl.concat([bars] * 10)
+    with pytest.raises(BadFile, match="at most 5,000 of"):
+        read_bundle(rewritten(data, {"closes.parquet": parquet(many)}))
+
+
+def test_a_bundle_that_was_packed_again_is_the_same(filled: Store) -> None:
+    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(data)) as one,
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as other,
+    ):
+        for name in sorted(one.namelist()):
+            other.writestr(name, one.read(name))
+    assert restored(read_bundle(buffer.getvalue())).differences == ()
+
+
+def test_damage_anywhere_is_refused_or_changes_nothing(filled: Store) -> None:
+    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+    known = read_bundle(data)
+    rng = np.random.default_rng(7)
+    refused = 0
+    for turn in range(150):
+        broken = bytearray(data)
+        for at in rng.integers(0, len(data), 1 + turn % 5):
+            broken[at] ^= 1 << rng.integers(0, 8)
+        try:
+            found = read_bundle(bytes(broken[: len(data) - 7 * (turn % 3)]))
+        except BadFile:
+            refused += 1
+            continue
+        assert found.legs.closes.equals(known.legs.closes)
+        assert found.results == known.results
+    assert refused > 100
+
+
+def test_the_filter_is_among_the_results(filled: Store) -> None:
+    spec = PairSpec("yusdt", "xusdt", method="kalman", burn_in_bars=200)
+    found = read_bundle(write_bundle(filled, spec, "1d", times())).results["filter"]
+    assert float.fromhex(found["sd_z"]) > 0
+    assert found["burn_in"] == 200
 
 
 def test_another_format_is_told_apart(filled: Store) -> None:

@@ -46,7 +46,7 @@ def trades_parameters(
 
 
 def load_trades(
-    con: Connection, symbol: str, start: datetime, end: datetime, *, limit: int = 1_000_000
+    con: Connection, symbol: str, start: datetime, end: datetime, *, limit: int | None = 1_000_000
 ) -> pl.DataFrame:
     """Return the trades of [start, end) by (ts, agg_id), at most ``limit`` of them.
 

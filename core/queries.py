@@ -12,6 +12,7 @@ from typing import Literal
 
 import polars as pl
 
+from core import lake
 from core.bar_sql import TIMEFRAMES as TIMEFRAMES
 from core.bar_sql import Blend, bars_sql, closes_sql
 from core.bar_sql import timeframe_seconds as timeframe_seconds
@@ -125,25 +126,29 @@ def load_trades(
 ) -> pl.DataFrame:
     """Return the trades of [start, end) by (ts, agg_id), at most ``limit`` of them.
 
-    A dataset's symbol (``symbol@dataset``) has id, size and side where its file told them, and
-    times in microseconds.
+    Over file and lake. A dataset's symbol (``symbol@dataset``) has id, size and side where its
+    file told them, and times in microseconds.
     """
     name, _, dataset = symbol.partition("@")
-    between = {"start": start, "end": end, "limit": limit}
     if dataset:
-        whose = {"symbol": name, "dataset": dataset}
-        found: pl.DataFrame = con.sql(sql("dataset_trades"), params=between | whose).pl()
+        whose: dict[str, object] = {"symbol": name, "dataset": dataset}
+        found: pl.DataFrame = con.sql(
+            sql("dataset_trades"), params=whose | {"start": start, "end": end, "limit": limit}
+        ).pl()
         return found
-    return _frame(con, sql("stored_trades"), between | {"symbol": symbol})
+    return lake.load_trades(con, symbol, start, end, limit=limit)
 
 
 def load_newest_trades(
     con: Connection, symbol: str, start: datetime, end: datetime, *, limit: int
 ) -> pl.DataFrame:
     """Return ts and price of the newest ``limit`` trades of [start, end), oldest first."""
-    return _frame(
-        con, sql("newest_trades"), {"symbol": symbol, "start": start, "end": end, "limit": limit}
-    )
+    name, _, dataset = symbol.partition("@")
+    if dataset:
+        whose: dict[str, object] = {"symbol": name, "dataset": dataset}
+        between = {"start": start, "end": end, "limit": limit}
+        return _frame(con, sql("dataset_newest_trades"), whose | between)
+    return lake.load_newest_trades(con, symbol, start, end, limit=limit)
 
 
 def load_symbols(con: Connection) -> pl.DataFrame:

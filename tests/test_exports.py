@@ -17,6 +17,7 @@ from core import queries
 from core.exporting import csv_bytes, parquet_bytes, parts, trades_parts, write_parts
 from core.exporting.tables import safe
 from core.exports import main
+from core.lake_job import move_days
 from core.pair_spec import PairSpec
 from core.pairs import analyse_pair
 from core.store import Store, open_store
@@ -210,3 +211,22 @@ def test_a_failure_halfway_leaves_what_was_there(tmp_path: Path) -> None:
         write_parts(failing(), str(out), "parquet")
     assert out.read_text() == "kept"
     assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]
+
+
+def test_days_in_the_lake_are_exported_with_the_rest(full: Store, tmp_path: Path) -> None:
+    with full.read() as con:
+        before = queries.load_trades(con, "btcusdt", START, END)
+        newest = queries.load_newest_trades(con, "btcusdt", START, END, limit=100)
+    moved = move_days(full, str(tmp_path / "lake"), START.date() + timedelta(days=2))
+    assert moved.moved == 18_000
+    with full.read() as con:
+        assert con.execute("select count(*) from trades").fetchall() == [(0,)]
+        assert queries.load_newest_trades(con, "btcusdt", START, END, limit=100).equals(newest)
+    assert pl.concat(trades_parts(full, "btcusdt", START, END)).equals(before)
+
+
+def test_the_newest_trades_of_a_dataset_are_its_own(full: Store) -> None:
+    with full.read() as con:
+        found = queries.load_newest_trades(con, "btcusdt@mine", START, END, limit=3)
+        own = queries.load_trades(con, "btcusdt@mine", START, END)
+    assert found.rows() == [(ts, price) for ts, price in own.select("ts", "price").rows()[-3:]]

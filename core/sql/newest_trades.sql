@@ -1,9 +1,0 @@
-select ts, price
-from (
-    select ts, agg_id, price
-    from trades
-    where ts >= $start and ts < $end and symbol = $symbol
-    order by ts desc, agg_id desc
-    limit $limit
-) as newest
-order by ts, agg_id

@@ -27,13 +27,12 @@ from core.bundle import (
 )
 from core.errors import BadFile, NotEnoughData
 from core.pair_spec import METHODS, PairSpec
-from core.store import Store
+from core.store import Store, open_store
 
 MINUTES = 900
 
 
-@pytest.fixture
-def filled(store: Store) -> Store:
+def fill(store: Store) -> Store:
     y, x = cointegrated(3, MINUTES, half_life=20.0, sigma=0.002, vol=2e-4)
     bars = closes(np.exp(y), 2 * np.exp(x), without=((400, 401, 700), (500,)))
     with store.write() as con:
@@ -44,6 +43,19 @@ def filled(store: Store) -> Store:
         )
         con.unregister("bars")
     return store
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    return fill(store)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The bundle of one view, for the tests that only open or break it."""
+    store = open_store(tmp_path_factory.mktemp("plain") / "perpduck.duckdb")
+    store.prepare("binance")
+    return write_bundle(fill(store), PairSpec("yusdt", "xusdt"), "1d", times())
 
 
 def times(minutes: int = MINUTES) -> Times:
@@ -71,8 +83,8 @@ def test_a_view_is_the_same_to_the_last_digit(filled: Store, method: str, carry:
     assert found.bundle.results["verdict"]["kind"] == found.verdict.kind
 
 
-def test_every_number_is_among_the_results(filled: Store) -> None:
-    found = read_bundle(write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times()))
+def test_every_number_is_among_the_results(plain: bytes) -> None:
+    found = read_bundle(plain)
     held = found.results["half_life"]["value"]
     assert float.fromhex(held["bars"]) > 0
     assert found.results["ols"]["provenance"]["bars"] == 596
@@ -106,10 +118,9 @@ def rewritten(data: bytes, changes: dict[str, bytes], *, sign: bool = True) -> b
     return buffer.getvalue()
 
 
-def test_a_changed_member_is_refused(filled: Store) -> None:
-    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+def test_a_changed_member_is_refused(plain: bytes) -> None:
     with pytest.raises(BadFile, match=r"closes\.parquet in the bundle is not as it was written"):
-        read_bundle(rewritten(data, {"closes.parquet": b"other"}, sign=False))
+        read_bundle(rewritten(plain, {"closes.parquet": b"other"}, sign=False))
 
 
 @pytest.mark.parametrize(
@@ -122,10 +133,9 @@ def test_a_changed_member_is_refused(filled: Store) -> None:
         ({"../evil": b"x"}, r"the ZIP holds \.\./evil"),
     ],
 )
-def test_what_is_no_bundle_is_refused(filled: Store, changes: dict[str, bytes], words: str) -> None:
-    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+def test_what_is_no_bundle_is_refused(plain: bytes, changes: dict[str, bytes], words: str) -> None:
     with pytest.raises(BadFile, match=words):
-        read_bundle(rewritten(data, changes))
+        read_bundle(rewritten(plain, changes))
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"no zip at all" * 100])
@@ -134,22 +144,18 @@ def test_what_is_no_zip_is_refused(data: bytes) -> None:
         read_bundle(data)
 
 
-def test_a_bomb_is_refused_before_it_unpacks(
-    filled: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+def test_a_bomb_is_refused_before_it_unpacks(plain: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.bundle_members.MOST_BYTES", 10_000)
     with pytest.raises(BadFile, match=r"closes\.parquet in the bundle unpacks to more than"):
-        read_bundle(data)
+        read_bundle(plain)
 
 
-def test_text_is_held_shorter_than_bars(filled: Store) -> None:
-    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+def test_text_is_held_shorter_than_bars(plain: bytes) -> None:
     large = b"{" + b" " * (5 << 20) + b"}"
     with pytest.raises(
         BadFile, match=r"results\.json in the bundle unpacks to more than 4,194,304"
     ):
-        read_bundle(rewritten(data, {"results.json": large}))
+        read_bundle(rewritten(plain, {"results.json": large}))
 
 
 @pytest.mark.parametrize(
@@ -171,10 +177,9 @@ def test_text_is_held_shorter_than_bars(filled: Store) -> None:
     ],
 )
 def test_a_manifest_that_asks_for_something_else_is_refused(
-    filled: Store, place: str, value: object, words: str
+    plain: bytes, place: str, value: object, words: str
 ) -> None:
-    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
-    manifest = json.loads(zipfile.ZipFile(io.BytesIO(data)).read("manifest.json"))
+    manifest = json.loads(zipfile.ZipFile(io.BytesIO(plain)).read("manifest.json"))
     *above, last = place.split(".")
     inner = manifest
     for name in above:
@@ -182,7 +187,7 @@ def test_a_manifest_that_asks_for_something_else_is_refused(
     inner[last] = value
     changed = {"manifest.json": json.dumps(manifest).encode()}
     with pytest.raises(BadFile, match=words):
-        read_bundle(rewritten(data, changed, sign=False))
+        read_bundle(rewritten(plain, changed, sign=False))
 
 
 def parquet(frame: pl.DataFrame) -> bytes:
@@ -205,30 +210,27 @@ def parquet(frame: pl.DataFrame) -> bytes:
     ],
 )
 def test_bars_that_no_file_of_ours_holds_are_refused(
-    filled: Store, change: pl.Expr, words: str
+    plain: bytes, change: pl.Expr, words: str
 ) -> None:
-    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
-    bars = read_bundle(data).legs.closes.with_columns(change)
+    bars = read_bundle(plain).legs.closes.with_columns(change)
     with pytest.raises(BadFile, match=words):
-        read_bundle(rewritten(data, {"closes.parquet": parquet(bars)}))
+        read_bundle(rewritten(plain, {"closes.parquet": parquet(bars)}))
 
 
 def test_a_parquet_bomb_is_refused_by_its_rows(
-    filled: Store, monkeypatch: pytest.MonkeyPatch
+    plain: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
-    bars = read_bundle(data).legs.closes
+    bars = read_bundle(plain).legs.closes
     monkeypatch.setattr("core.bundle_members.MOST_ROWS", 5000)
     many = pl.concat([bars] * 10)
     with pytest.raises(BadFile, match="at most 5,000 of"):
-        read_bundle(rewritten(data, {"closes.parquet": parquet(many)}))
+        read_bundle(rewritten(plain, {"closes.parquet": parquet(many)}))
 
 
-def test_a_bundle_that_was_packed_again_is_the_same(filled: Store) -> None:
-    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
+def test_a_bundle_that_was_packed_again_is_the_same(plain: bytes) -> None:
     buffer = io.BytesIO()
     with (
-        zipfile.ZipFile(io.BytesIO(data)) as one,
+        zipfile.ZipFile(io.BytesIO(plain)) as one,
         zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as other,
     ):
         for name in sorted(one.namelist()):
@@ -236,17 +238,16 @@ def test_a_bundle_that_was_packed_again_is_the_same(filled: Store) -> None:
     assert restored(read_bundle(buffer.getvalue())).differences == ()
 
 
-def test_damage_anywhere_is_refused_or_changes_nothing(filled: Store) -> None:
-    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
-    known = read_bundle(data)
+def test_damage_anywhere_is_refused_or_changes_nothing(plain: bytes) -> None:
+    known = read_bundle(plain)
     rng = np.random.default_rng(7)
     refused = 0
     for turn in range(150):
-        broken = bytearray(data)
-        for at in rng.integers(0, len(data), 1 + turn % 5):
+        broken = bytearray(plain)
+        for at in rng.integers(0, len(plain), 1 + turn % 5):
             broken[at] ^= 1 << rng.integers(0, 8)
         try:
-            found = read_bundle(bytes(broken[: len(data) - 7 * (turn % 3)]))
+            found = read_bundle(bytes(broken[: len(plain) - 7 * (turn % 3)]))
         except BadFile:
             refused += 1
             continue
@@ -262,21 +263,19 @@ def test_the_filter_is_among_the_results(filled: Store) -> None:
     assert found["burn_in"] == 200
 
 
-def test_another_format_is_told_apart(filled: Store) -> None:
-    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
-    manifest = json.loads(zipfile.ZipFile(io.BytesIO(data)).read("manifest.json"))
+def test_another_format_is_told_apart(plain: bytes) -> None:
+    manifest = json.loads(zipfile.ZipFile(io.BytesIO(plain)).read("manifest.json"))
     changed = rewritten(
-        data, {"manifest.json": json.dumps(manifest | {"format": 9}).encode()}, sign=False
+        plain, {"manifest.json": json.dumps(manifest | {"format": 9}).encode()}, sign=False
     )
     with pytest.raises(BadFile, match="format 9; this program reads 1"):
         read_bundle(changed)
 
 
-def test_a_bundle_is_kept_once_and_found_by_its_name(filled: Store, tmp_path: Path) -> None:
+def test_a_bundle_is_kept_once_and_found_by_its_name(plain: bytes, tmp_path: Path) -> None:
     db = tmp_path / "other machine.duckdb"
-    data = write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times())
-    name = keep(db, data)
-    assert keep(db, data) == name
+    name = keep(db, plain)
+    assert keep(db, plain) == name
     assert [path.name for path in bundle_folder(db).iterdir()] == [f"{name}.zip"]
     assert is_bundle(bundle_folder(db) / f"{name}.zip")
     assert restored(kept(db, name)).differences == ()
@@ -292,8 +291,8 @@ def test_a_pair_without_bars_makes_no_bundle(filled: Store) -> None:
         write_bundle(filled, PairSpec("yusdt", "nosuch"), "1d", times())
 
 
-def test_the_closes_are_those_of_the_file(filled: Store) -> None:
-    found = read_bundle(write_bundle(filled, PairSpec("yusdt", "xusdt"), "1d", times()))
+def test_the_closes_are_those_of_the_file(plain: bytes) -> None:
+    found = read_bundle(plain)
     assert found.legs.closes["symbol"].unique().sort().to_list() == ["xusdt", "yusdt"]
     assert found.legs.closes.filter(pl.col("ts") >= times().as_of).is_empty()
     assert {"manifest.json", "closes.parquet", "series.parquet", "results.json"} == MEMBERS

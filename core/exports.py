@@ -3,6 +3,7 @@
 python -m core.exports bars btcusdt ethusdt --timeframe 1min --from 7d --out bars.parquet
 python -m core.exports trades btcusdt --from 2026-11-01 --out trades.parquet
 python -m core.exports pair arbusdt opusdt --timeframe 1min --method refit --out pair.csv
+python -m core.exports summary arbusdt opusdt --timeframe 1min --from 7d --out statistics.csv
 python -m core.exports correlation btcusdt ethusdt solusdt --from 7d --out -
 """
 
@@ -19,8 +20,8 @@ import polars as pl
 
 from core.bar_sql import TIMEFRAMES, timeframe_seconds
 from core.config import load_settings, parse_duration_s
-from core.errors import ConfigError, NotEnoughData, PerpduckError
-from core.exporting import bars_parts, pair_parts, pairs_parts, trades_parts
+from core.errors import ConfigError, DataError, NotEnoughData, PerpduckError
+from core.exporting import bars_parts, pair_parts, pairs_parts, summary_parts, trades_parts
 from core.exporting.tables import FORMATS, Format, write_parts
 from core.pair_spec import METHODS, PairSpec
 from core.queries import load_spans
@@ -49,15 +50,23 @@ def _trades(store: Store, asked: Request) -> Iterable[pl.DataFrame]:
 
 
 def _pair(store: Store, asked: Request) -> Iterable[pl.DataFrame]:
+    return pair_parts(store, _spec(asked), asked.start, asked.end)
+
+
+def _summary(store: Store, asked: Request) -> Iterable[pl.DataFrame]:
+    return summary_parts(store, _spec(asked), asked.start, asked.end)
+
+
+def _spec(asked: Request) -> PairSpec:
     if len(asked.symbols) != 2:
         raise ConfigError(f"{len(asked.symbols)} symbols; a pair has two: y, then x")
     y, x = asked.symbols
-    spec = PairSpec(
-        y, x, asked.timeframe, not asked.options.raw, asked.options.method,
-        window_bars=asked.options.window, carry_bars=asked.options.carry,
-        min_turnover=asked.options.min_turnover,
+    given = asked.options
+    return PairSpec(
+        y, x, asked.timeframe, not given.raw, given.method,
+        window_bars=given.window, min_turnover=given.min_turnover, carry_bars=given.carry,
+        refit_bars=given.hold, burn_in_bars=given.burn_in,
     )  # fmt: skip
-    return pair_parts(store, spec, asked.start, asked.end)
 
 
 def _correlation(store: Store, asked: Request) -> Iterable[pl.DataFrame]:
@@ -72,30 +81,36 @@ KINDS: Mapping[str, Callable[[Store, Request], Iterable[pl.DataFrame]]] = {
     "bars": _bars,
     "trades": _trades,
     "pair": _pair,
+    "summary": _summary,
     "correlation": _correlation,
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns 0 when written, 1 when it failed, 2 when not understood."""
+    """Run the command; returns 0 when written, 1 when it failed, 2 when it cannot be asked so."""
     options = _parser().parse_args(arguments)
     try:
         form = _format(options)
         settings = load_settings(db=options.db)
         path = settings.practice_db() if options.practice and options.db is None else settings.db
         store = open_store(path)
-        asked = _request(store, options)
+        parts = KINDS[options.what](store, _request(store, options))
+    except (ConfigError, DataError) as error:
+        return _failed(error, 2)
     except PerpduckError as error:
-        print(f"perpduck exports: {error}", file=sys.stderr)
-        return 2
+        return _failed(error, 1)
     try:
-        rows = write_parts(KINDS[options.what](store, asked), options.out, form)
+        rows = write_parts(parts, options.out, form)
     except (PerpduckError, OSError) as error:
-        print(f"perpduck exports: {error}", file=sys.stderr)
-        return 1
+        return _failed(error, 1)
     if options.out != "-":
         print(f"{options.out}: {rows:,} rows", file=sys.stderr)
     return 0
+
+
+def _failed(error: Exception, status: int) -> int:
+    print(f"perpduck exports: {error}", file=sys.stderr)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--window", type=int, default=60, help="pair: bars of the rolling statistics")
     add("--raw", action="store_true", help="pair: prices, not their logs")
     add("--carry", type=int, default=0, help="pair: carry a last price up to so many bars")
+    add("--hold", type=int, default=60, help="pair: bars that a refit holds")
+    add("--burn-in", type=int, default=1440, help="pair: bars that the Kalman filter starts from")
     add("--min-turnover", type=float, default=0.0, help="quote units that a bar needs to count")
     add("--on", default="returns", choices=("returns", "levels"), help="correlation: of what")
     add("--kind", default="pearson", choices=("pearson", "spearman"), help="correlation: which")

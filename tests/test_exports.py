@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from core.exporting import csv_bytes, parquet_bytes, parts, trades_parts, write_
 from core.exporting.tables import safe
 from core.exports import main
 from core.lake_job import move_days
-from core.pair_spec import PairSpec
+from core.pair_spec import PairSpec, Provenance
 from core.pairs import analyse_pair
 from core.store import Store, open_store
 from core.trade_writer import write_trades
@@ -30,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def full(tmp_path: Path) -> Store:
-    """Fifteen minutes of two symbols, and a dataset of one."""
+    """Fifteen minutes of three symbols, two of them in step, and a dataset of one."""
     store = open_store(tmp_path / "full.duckdb")
     store.prepare("binance")
     with store.write() as con:
@@ -40,6 +41,10 @@ def full(tmp_path: Path) -> Store:
                 price=lambda i, f=factor: f * (100.0 + (i * 37 % 101) / 10 + i / 100),
             )  # fmt: skip
             write_trades(con, frame, now_ms=START_MS)
+        other = trades_frame(
+            "solusdt", list(range(9000)), price=lambda i: 20 + (i * 37 % 101 + i * i % 89) / 70
+        )
+        write_trades(con, other, now_ms=START_MS)
         con.execute(
             "insert into uploaded_trades select 'mine', symbol, agg_id, ts, price, size, 'buy', 0 "
             "from trades where symbol = 'btcusdt' and agg_id < 700"
@@ -126,6 +131,46 @@ def test_a_pair_is_what_the_page_shows(full: Store, tmp_path: Path) -> None:
     assert found.equals(series.select(found.columns))
 
 
+def test_a_summary_has_every_number_of_the_analysis(full: Store, tmp_path: Path) -> None:
+    out = tmp_path / "summary.parquet"
+    words = ("summary", "btcusdt", "solusdt", "--timeframe", "1s", "--from", START.isoformat())
+    words += ("--to", END.isoformat(), "--method", "kalman", "--burn-in", "300", "--raw")
+    assert run(full, *words, "--out", str(out)) == 0
+    spec = PairSpec("btcusdt", "solusdt", "1s", False, "kalman", burn_in_bars=300)
+    analysis = analyse_pair(full, spec, START, END)
+    found = pl.read_parquet(out)
+    numbers = dict(found.drop_nulls("value").select("name", "value").iter_rows())
+    assert analysis.ols.value is not None
+    assert numbers["ols.beta"] == analysis.ols.value.beta
+    assert numbers["now.zscore"] == analysis.series["zscore"][-1]
+    assert numbers["corr_returns"] == analysis.corr_returns.value
+    assert analysis.filter is not None
+    assert numbers["filter.sd_z"] == analysis.filter.sd_z
+    texts = dict(found.drop_nulls("text").select("name", "text").iter_rows())
+    assert texts["verdict.kind"] in ("cointegrated", "noise", "short", "same")
+    basis = [one.name for one in dataclasses.fields(Provenance)]
+    assert found.columns == ["name", "value", "text", *basis]
+    row = found.row(by_predicate=pl.col("name") == "ols.beta", named=True)
+    assert {name: row[name] for name in basis} == dataclasses.asdict(analysis.ols.provenance)
+
+
+def test_what_is_not_known_says_why(full: Store, tmp_path: Path) -> None:
+    out = tmp_path / "summary.csv"
+    times = ("--from", START.isoformat(), "--to", (START + timedelta(seconds=8)).isoformat())
+    words = ("summary", "btcusdt", "solusdt", "--timeframe", "1s", *times, "--out", str(out))
+    assert run(full, *words) == 0
+    texts = dict(pl.read_csv(out).drop_nulls("text").select("name", "text").iter_rows())
+    assert texts["verdict.reason"] == "8 bars; 100 are needed"
+    assert "bars" in texts["johansen"]
+
+
+def test_times_of_a_dataset_keep_their_microseconds(full: Store) -> None:
+    with full.write() as con:
+        con.execute("update uploaded_trades set ts = ts + interval 7 microseconds")
+    text = csv_bytes(pl.concat(trades_parts(full, "btcusdt@mine", START, END))).decode()
+    assert text.splitlines()[1].split(",")[3] == f"{START:%Y-%m-%dT%H:%M:%S}.000007Z"
+
+
 def test_a_matrix_has_a_row_a_pair(full: Store, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     times = ("--from", START.isoformat(), "--to", END.isoformat())
     words = ("correlation", "btcusdt", "ethusdt", "--timeframe", "1s", *times, "--out", "-")
@@ -143,8 +188,8 @@ def test_a_matrix_has_a_row_a_pair(full: Store, capsysbinary: pytest.CaptureFixt
         (("bars", "btcusdt", "--out", "x.txt"), 2, "says no format"),
         (("bars", "btcusdt", "--out", "x.csv", "--from", "2030-01-01"), 2, "is no range"),
         (("bars", "btcusdt", "--out", "x.csv", "--from", "yesterday"), 2, "not a duration"),
-        (("trades", "btcusdt", "ethusdt", "--out", "x.csv"), 1, "one at a time"),
-        (("pair", "btcusdt", "--out", "x.csv"), 1, "a pair has two"),
+        (("trades", "btcusdt", "ethusdt", "--out", "x.csv"), 2, "one at a time"),
+        (("pair", "btcusdt", "--out", "x.csv"), 2, "a pair has two"),
         (
             ("bars", "btcusdt", "--out", "x.csv", "--from", "2020-01-01", "--to", "2020-01-02"),
             1,
@@ -218,7 +263,7 @@ def test_days_in_the_lake_are_exported_with_the_rest(full: Store, tmp_path: Path
         before = queries.load_trades(con, "btcusdt", START, END)
         newest = queries.load_newest_trades(con, "btcusdt", START, END, limit=100)
     moved = move_days(full, str(tmp_path / "lake"), START.date() + timedelta(days=2))
-    assert moved.moved == 18_000
+    assert moved.moved == 27_000
     with full.read() as con:
         assert con.execute("select count(*) from trades").fetchall() == [(0,)]
         assert queries.load_newest_trades(con, "btcusdt", START, END, limit=100).equals(newest)

@@ -7,8 +7,10 @@ from core.exporting.parts import (
     pair_parts,
     pairs_parts,
     pairs_table,
+    summary_parts,
     trades_parts,
 )
+from core.exporting.summary import summary_table
 from core.exporting.tables import FORMATS, csv_bytes, parquet_bytes, write_parts
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "pairs_parts",
     "pairs_table",
     "parquet_bytes",
+    "summary_parts",
+    "summary_table",
     "trades_parts",
     "write_parts",
 ]

@@ -14,6 +14,7 @@ import polars as pl
 
 from core.bar_sql import timeframe_seconds
 from core.errors import NotEnoughData
+from core.exporting.summary import summary_table
 from core.matrix import On, panel_correlation, read_panel
 from core.pair_spec import PairSpec
 from core.pairs import analyse, read_legs
@@ -21,6 +22,7 @@ from core.queries import load_bars, load_trades
 from core.sql import sql
 from core.stats.correlation import CorrelationMatrix, Kind, ranked_pairs
 from core.store import Store
+from core.verdict import judged_pair
 
 # Rows that a lease reads: bars of a dozen columns, and trades of seven.
 BARS_A_LEASE = 150_000
@@ -95,6 +97,19 @@ def pair_parts(
     Raises NotEnoughData where the legs share too few bars.
     """
     yield pair_columns(analyse(spec, read_legs(store, spec, start, end)).series)
+
+
+def summary_parts(
+    store: Store, spec: PairSpec, start: datetime, end: datetime
+) -> Iterator[pl.DataFrame]:
+    """Yield every number of the pair's analysis of [start, end), the verdict first.
+
+    Raises NotEnoughData where the legs share too few bars.
+    """
+    legs = read_legs(store, spec, start, end)
+    span_s = (end - start).total_seconds()
+    verdict = judged_pair(spec, legs.closes, start, end, span_s=span_s)
+    yield summary_table(analyse(spec, legs), verdict, (start, end))
 
 
 def pair_columns(series: pl.DataFrame) -> pl.DataFrame:

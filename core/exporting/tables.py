@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 Format = Literal["csv", "parquet"]
 FORMATS: tuple[Format, ...] = ("csv", "parquet")
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.3fZ"
+_MILLIS, _MICROS = "%Y-%m-%dT%H:%M:%S%.3fZ", "%Y-%m-%dT%H:%M:%S%.6fZ"
 # A cell that begins so is a formula to a spreadsheet (OWASP, "CSV injection").
 _FORMULA = r"^([=+\-@\t\r])"
 
@@ -32,8 +32,10 @@ def safe(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def csv_bytes(frame: pl.DataFrame, *, header: bool = True) -> bytes:
-    """Return the frame as CSV."""
-    return safe(frame).write_csv(include_header=header, datetime_format=TIME_FORMAT).encode()
+    """Return the frame as CSV; times to the millisecond, or to the microsecond where kept so."""
+    is_fine = any(kind == pl.Datetime("us") for kind in frame.dtypes)
+    times = _MICROS if is_fine else _MILLIS
+    return safe(frame).write_csv(include_header=header, datetime_format=times).encode()
 
 
 def parquet_bytes(frame: pl.DataFrame) -> bytes:

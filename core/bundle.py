@@ -50,6 +50,7 @@ __all__ = [
     "is_bundle",
     "keep",
     "kept",
+    "kept_bytes",
     "read_bundle",
     "restored",
     "results",
@@ -190,10 +191,15 @@ def keep(db: Path, data: bytes) -> str:
 
 def kept(db: Path, name: str) -> Bundle:
     """Return a kept bundle; raises BadFile where there is none of that name."""
+    return read_bundle(kept_bytes(db, name))
+
+
+def kept_bytes(db: Path, name: str) -> bytes:
+    """Return a kept bundle's ZIP; raises BadFile where there is none of that name."""
     path = bundle_folder(db) / f"{name}.zip"
     if not name.isalnum() or not path.is_file():
         raise BadFile(f"no bundle {name!r} is kept here; open its ZIP on the Data page first")
-    return read_bundle(path.read_bytes())
+    return path.read_bytes()
 
 
 def _computed(spec: PairSpec, legs: Legs, times: Times) -> tuple[PairAnalysis, Verdict]:

@@ -19,7 +19,7 @@ from pages.shared.correlation_view import (
     matrix_view,
     pair_detail,
 )
-from pages.shared.downloads import downloads
+from pages.shared.downloads import downloads, failure_told, last_shown
 from pages.shared.feeder import Feeder, feeder
 from pages.shared.figure import figure
 from pages.shared.frame import stale_words
@@ -46,9 +46,11 @@ def controls(available: list[str], held: float) -> MatrixChoice:
         choice = matrix_controls(available, held)
         holder = st.session_state.setdefault("_matrix_shown", {})
         downloads(
-            lambda: holder["view"].table(), lambda: "perpduck-correlation", key="matrix-download",
+            lambda: last_shown(holder).table(),
+            lambda: "perpduck-correlation",
+            key="matrix-download",
             words="Every pair of the matrix: symbol_a, symbol_b, correlation, common bars.",
-        )  # fmt: skip
+        )
     return choice
 
 
@@ -69,6 +71,7 @@ def live(source: sources.Source, choice: MatrixChoice, available: frozenset[str]
             st.info("No two closed bars of these symbols yet.", icon=":material/hourglass_empty:")
             return
         st.session_state["_matrix_shown"]["view"] = view
+        failure_told()
         show(feed, view, choice, stale_words(pulse))
         origin_line(feed, choice.symbols, choice.timeframe, view.start, view.end)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from core.bar_sql import closes_sql
-from core.bundle import Restored
+from core.bundle import Restored, kept_bytes
 from core.queries import pair_frame_sql, pair_rolling_sql
 from core.verdict import caveats, verdict_words
 from pages.shared import sources
 from pages.shared.cards import show_cards
-from pages.shared.downloads import Download, downloads
+from pages.shared.downloads import failure_told, last_shown
 from pages.shared.feeder import feeder
 from pages.shared.frame import stale_words
 from pages.shared.live_chart import live_chart, visible
@@ -18,6 +18,7 @@ from pages.shared.notices import noticed
 from pages.shared.origin_line import origin_line
 from pages.shared.pair_bundle import bundle_line, bundle_view, choice_of, opened
 from pages.shared.pair_cards import pair_cards, provenance_words
+from pages.shared.pair_downloads import pair_downloads
 from pages.shared.pair_pickers import held_s, pair_controls
 from pages.shared.pair_statistics import statistics
 from pages.shared.pair_view import PairChoice, PairView, pair_view
@@ -39,23 +40,12 @@ def controls(source: sources.Source, available: list[str], held: float) -> PairC
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="controls"):
         choice = pair_controls(available, held)
         holder = st.session_state.setdefault("_pair_shown", {})
-        downloads(
-            lambda: holder["view"].shown(),
-            lambda: f"perpduck-{choice.spec.y}-{choice.spec.x}",
+        spec = choice.spec
+        pair_downloads(
+            lambda: last_shown(holder),
+            lambda: last_shown(holder).bundle(source.store, choice.range_name),
+            f"perpduck-{spec.y}-{spec.x}",
             key="pair-download",
-            words="The bars in view, none left out: ts (UTC), spread, zscore, corr, price_y, "
-            "price_x, beta, alpha; spread = y − alpha − beta · x, in log units for log prices "
-            "(bps / 10,000). The bundle holds the bars, the parameters and the results: opened on "
-            "the Data page of another machine it shows this very view.",
-            more=[
-                Download(
-                    "Bundle",
-                    lambda: holder["view"].bundle(source.store, choice.range_name),
-                    f"perpduck-{choice.spec.y}-{choice.spec.x}.zip",
-                    "application/zip",
-                    ":material/inventory_2:",
-                )
-            ],
         )
     return choice
 
@@ -77,6 +67,7 @@ def live(source: sources.Source, choice: PairChoice, available: frozenset[str]) 
             st.info("No closed bar of this pair yet.", icon=":material/hourglass_empty:")
             return
         st.session_state["_pair_shown"]["view"] = view
+        failure_told()
         show(view, choice, stale_words(pulse))
         spec, now = choice.spec, view.moment
         origin_line(feed, (spec.y, spec.x), spec.timeframe, now.start, now.as_of)
@@ -85,8 +76,15 @@ def live(source: sources.Source, choice: PairChoice, available: frozenset[str]) 
 def bundle_page(name: str) -> None:
     """Show a kept bundle's view instead; it needs no data of this machine."""
     with noticed("bundle"):
-        found = opened(sources.current().store.path, name)
-        bundle_line(found)
+        db = sources.current().store.path
+        found = opened(db, name)
+        zone = st.session_state.get("zone") or "utc"
+        whole = bundle_view(name, found, zone, None)
+        with bundle_line(found):
+            pair_downloads(
+                lambda: whole, lambda: kept_bytes(db, name),
+                f"perpduck-{found.bundle.spec.y}-{found.bundle.spec.x}", key="bundle-download",
+            )  # fmt: skip
         still(name, found)
 
 

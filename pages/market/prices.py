@@ -7,7 +7,7 @@ import streamlit as st
 from core.exporting import first_trades, parquet_bytes
 from pages.shared import sources
 from pages.shared.cards import show_cards
-from pages.shared.downloads import BARS_WORDS, Download, downloads
+from pages.shared.downloads import BARS_WORDS, Download, downloads, failure_told, last_shown
 from pages.shared.feeder import feeder
 from pages.shared.frame import stale_words
 from pages.shared.live_chart import live_chart, visible
@@ -40,7 +40,7 @@ def controls(source: sources.Source, available: list[str]) -> Choice:
         timeframe, span, zone = timeframe_picker(), range_picker(), zone_picker()
         holder = st.session_state.setdefault("_prices_shown", {})
         downloads(
-            lambda: holder["view"].shown(),
+            lambda: last_shown(holder).shown(),
             lambda: f"perpduck-{'-'.join(symbols)}",
             key="download",
             words=f"{BARS_WORDS} Trades: those of {symbols[0].upper()} in view, the first million; "
@@ -48,7 +48,7 @@ def controls(source: sources.Source, available: list[str]) -> Choice:
             more=[
                 Download(
                     "Trades",
-                    lambda: trades_bytes(source, symbols[0], holder["view"]),
+                    lambda: trades_bytes(source, symbols[0], last_shown(holder)),
                     f"perpduck-{symbols[0]}-trades.parquet",
                     "application/vnd.apache.parquet",
                     ":material/receipt_long:",
@@ -72,6 +72,7 @@ def live(source: sources.Source, choice: Choice, available: tuple[str, ...]) -> 
             st.info("No trades of these symbols yet.", icon=":material/hourglass_empty:")
             return
         st.session_state["_prices_shown"]["view"] = view
+        failure_told()
         show(view, choice, stale_words(pulse))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 import streamlit as st
 
+from core.errors import NotEnoughData, PerpduckError
 from core.exporting import csv_bytes, parquet_bytes
 
 BARS_WORDS = "The bars in view: symbols, timeframe and range as on the screen. Times are UTC."
@@ -32,13 +34,17 @@ def downloads(
     words: str = BARS_WORDS,
     more: Sequence[Download] = (),
 ) -> None:
-    """Offer what ``shown`` returns at the moment of the click, as CSV and as Parquet; and more."""
+    """Offer what ``shown`` returns at the moment of the click, as CSV and as Parquet; and more.
+
+    Why one could not be made is said by `failure_told`, since a click runs nothing of the page.
+    """
+    failures = st.session_state.setdefault("_downloads_failed", {})
     with st.popover("", icon=":material/download:", help="Download what is shown", key=key):
         st.caption(words)
         for one in (*_tables(shown, name()), *more):
             st.download_button(
                 one.label,
-                one.make,
+                _telling(one.make, failures),
                 file_name=one.file_name,
                 mime=one.mime,
                 key=f"{key}-{one.label.lower().replace(' ', '-')}",
@@ -46,6 +52,32 @@ def downloads(
                 width="stretch",
                 icon=one.icon,
             )
+
+
+def failure_told() -> None:
+    """Say why the download clicked last could not be made; for what runs again by itself."""
+    if words := st.session_state.get("_downloads_failed", {}).pop("words", None):
+        st.toast(f"Nothing to download: {words}", icon=":material/error:")
+
+
+def last_shown(holder: MutableMapping[str, Any]) -> Any:
+    """Return what a page put down as ``view``; raises NotEnoughData before it has."""
+    if "view" not in holder:
+        raise NotEnoughData("nothing is shown yet")
+    return holder["view"]
+
+
+def _telling(make: Callable[[], bytes], failures: MutableMapping[str, str]) -> Callable[[], bytes]:
+    """Return ``make`` with its failures' words kept; it runs outside of the session's own run."""
+
+    def made() -> bytes:
+        try:
+            return make()
+        except PerpduckError as error:
+            failures["words"] = str(error)
+            raise
+
+    return made
 
 
 def _tables(shown: Callable[[], pl.DataFrame], name: str) -> tuple[Download, Download]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.bundle import Restored, kept, restored
 from pages.shared.live_chart import View
@@ -46,14 +47,18 @@ def bundle_view(name: str, found: Restored, zone: str, seen: View | None) -> Pai
     return shown(stand, choice_of(found, zone), seen, None)
 
 
-def bundle_line(found: Restored) -> None:
-    """Say that this is a bundle, how old it is, and whether it is what it was."""
+def bundle_line(found: Restored) -> DeltaGenerator:
+    """Say that this is a bundle, how old it is, and whether it is what it was.
+
+    Returns the line, for what else belongs there.
+    """
     bundle = found.bundle
     spec = bundle.spec
-    with st.container(
+    line = st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute",
         key="bundle-line",
-    ):  # fmt: skip
+    )  # fmt: skip
+    with line:
         st.markdown(
             f":material/inventory_2: **{spec.y.upper()} / {spec.x.upper()}** from a bundle made "
             f"{bundle.made_at:%Y-%m-%d %H:%M} UTC by {bundle.made_by}: not live · {spec.timeframe} "
@@ -70,3 +75,4 @@ def bundle_line(found: Restored) -> None:
         )
     else:
         st.caption("Computed again from its bars: every number is the same to the last digit.")
+    return line

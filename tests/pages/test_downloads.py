@@ -1,0 +1,111 @@
+"""Every page's downloads: made at the click, of what is shown, with words where they cannot be."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.bundle import keep, read_bundle, restored
+from core.errors import NotEnoughData
+from core.store import Store
+from pages.shared import downloads
+from tests.pages.test_pages import words
+from tests.pages.test_pair_page import PAIR, pair_store
+
+App = Callable[..., AppTest]
+PRICES, CORRELATION = "pages/market/prices.py", "pages/market/correlation.py"
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[], bytes]]:
+    """What the buttons of the last run would make, by file name; nothing is made before."""
+    found: dict[str, Callable[[], bytes]] = {}
+
+    def button(label: str, data: Any, *, file_name: str, **more: Any) -> None:
+        assert callable(data), f"{label} is made before the click"
+        assert more["on_click"] == "ignore"
+        found[file_name] = data
+
+    monkeypatch.setattr(downloads.st, "download_button", button)
+    return found
+
+
+def test_prices_give_bars_and_trades(
+    app: App, full: Store, made: dict[str, Callable[[], bytes]]
+) -> None:
+    page = app(PRICES, source="practice", symbols="btcusdt", range="5m")
+    shown = page.session_state["_prices_shown"]["view"].shown()
+    name = next(name for name in made if name.endswith(".csv")).removesuffix(".csv")
+    again = pl.read_csv(io.BytesIO(made[f"{name}.csv"]()), try_parse_dates=True)
+    assert again["close"].to_list() == shown["close"].to_list()
+    assert pl.read_parquet(made[f"{name}.parquet"]()).equals(shown)
+    trades = pl.read_parquet(made["perpduck-btcusdt-trades.parquet"]())
+    assert trades.height == shown["trades"].sum() > 100
+
+
+def test_a_pair_gives_rows_statistics_and_bundle(
+    app: App, home: Path, made: dict[str, Callable[[], bytes]]
+) -> None:
+    pair_store(home, 3_600)
+    page = app(PAIR, source="practice", y="ARBUSDT", x="OPUSDT", tf="1s", span="15m")
+    view = page.session_state["_pair_shown"]["view"]
+    name = "perpduck-arbusdt-opusdt"
+    kinds = (".csv", ".parquet", "-statistics.csv", ".zip")
+    assert {f"{name}{kind}" for kind in kinds} <= set(made)
+    assert pl.read_parquet(made[f"{name}.parquet"]()).equals(view.shown())
+    numbers = pl.read_csv(io.BytesIO(made[f"{name}-statistics.csv"]()))
+    beta = numbers.filter(pl.col("name") == "ols.beta")["value"].item()
+    assert beta == view.analysis.ols.value.beta
+    found = restored(read_bundle(made[f"{name}.zip"]()))
+    assert found.differences == ()
+    assert found.bundle.times.as_of == view.moment.as_of
+
+
+def test_an_opened_bundle_gives_the_same_again(
+    app: App, home: Path, made: dict[str, Callable[[], bytes]]
+) -> None:
+    store = pair_store(home, 3_600)
+    page = app(PAIR, source="practice", y="ARBUSDT", x="OPUSDT", tf="1s", span="15m")
+    analysis = page.session_state["_pair_shown"]["view"].analysis
+    data = made["perpduck-arbusdt-opusdt.zip"]()
+    made.clear()
+    there = app(PAIR, source="practice", bundle=keep(store.path, data))
+    assert not there.exception
+    assert made["perpduck-arbusdt-opusdt.zip"]() == data
+    rows = pl.read_parquet(made["perpduck-arbusdt-opusdt.parquet"]())
+    assert rows.equals(analysis.series.select(rows.columns))
+
+
+def test_the_matrix_gives_every_pair(
+    app: App, full: Store, made: dict[str, Callable[[], bytes]]
+) -> None:
+    page = app(CORRELATION, source="practice")
+    table = page.session_state["_matrix_shown"]["view"].table()
+    assert pl.read_parquet(made["perpduck-correlation.parquet"]()).equals(table)
+    assert table.height == 3
+
+
+def test_before_anything_is_shown_there_are_words_for_it() -> None:
+    told: dict[str, str] = {}
+    make = downloads._telling(lambda: downloads.last_shown({}), told)
+    with pytest.raises(NotEnoughData):
+        make()
+    assert told == {"words": "nothing is shown yet"}
+
+
+def test_why_a_download_failed_is_told_at_the_next_refresh(app: App, full: Store) -> None:
+    page = app(PRICES, source="practice", symbols="btcusdt", range="5m")
+    page.session_state["_downloads_failed"]["words"] = "there are no trades of btcusdt"
+    page.run()
+    assert [toast.value for toast in page.toast] == [
+        "Nothing to download: there are no trades of btcusdt"
+    ]
+    page.run()
+    assert not page.toast
+    assert "no trades of btcusdt" not in words(page)

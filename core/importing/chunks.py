@@ -42,7 +42,7 @@ def prepared(trades: pl.DataFrame) -> Chunk:
     """Return the chunk of trades that are unique by (symbol, id); takes no lock."""
     if not trades.height:
         return Chunk(trades, NO_BARS, NO_BARS)
-    ordered = trades.sort("symbol", "ts", "agg_id")
+    ordered = trades if _is_in_order(trades) else trades.sort("symbol", "ts", "agg_id")
     return Chunk(ordered, *partial_bars(ordered))
 
 
@@ -94,6 +94,10 @@ def _registered(con: Connection, **frames: pl.DataFrame) -> Iterator[None]:
     finally:
         for name in frames:
             con.unregister(name)
+
+
+def _is_in_order(trades: pl.DataFrame) -> bool:
+    return trades["ts"].is_sorted() and trades["agg_id"].is_sorted() and len(_symbols(trades)) == 1
 
 
 def _sorted_by_id(trades: pl.DataFrame) -> pl.DataFrame:

@@ -96,9 +96,11 @@ def commit(
     dataset: str,
     before: Before,
     beat: Beat,
+    first: Any = None,
 ) -> ImportedFile:
     """Store the chunks that are not stored yet; returns the counts of the whole file.
 
+    ``first`` is what `made_ready` gave for the first chunk, where that is done already.
     Raises BadFile, Cancelled, StoreFull, StoreError; whole chunks stay stored.
     """
     if not before.chunks:
@@ -106,7 +108,7 @@ def commit(
     counts = dict(before.chunks)
     missing = [number for number in range(len(staged.chunks)) if number not in counts]
     turn = _Turn(store, lambda: beat(_rows(staged, counts)))
-    for number, chunk in _made_ready(staged, folder, writer, missing):
+    for number, chunk in _all_ready(staged, folder, writer, missing, first):
         beat(_rows(staged, counts))
         with turn.write() as con:
             counts[number] = writer.write(con, chunk)
@@ -186,14 +188,21 @@ class _Turn:
 _ended: dict[Store, float] = {}
 
 
-def _made_ready(
-    staged: Staged, folder: Path, writer: Writer, numbers: list[int]
+def made_ready(staged: Staged, folder: Path, writer: Writer, number: int) -> Any:
+    """Return the chunk with this number, with all that can be computed beside the file."""
+    rows = pl.read_parquet(folder / staged.chunks[number].name, memory_map=False)
+    return writer.ready(rows)
+
+
+def _all_ready(
+    staged: Staged, folder: Path, writer: Writer, numbers: list[int], first: Any
 ) -> Iterator[tuple[int, Any]]:
     """Yield (number, chunk) of what is to be stored, the next made ready meanwhile if it can be."""
 
     def ready(number: int) -> Any:
-        rows = pl.read_parquet(folder / staged.chunks[number].name, memory_map=False)
-        return writer.ready(rows)
+        if number == 0 and first is not None:
+            return first
+        return made_ready(staged, folder, writer, number)
 
     if not writer.ahead or len(numbers) < 2:
         for number in numbers:

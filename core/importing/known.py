@@ -14,21 +14,30 @@ _BLOCK = 4 << 20
 
 
 class KnownFiles:
-    """Looks a file up by name and, only where that is known, by its content."""
+    """Looks a file up by name and, only where that is known, by its content; reads once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._known: dict[tuple[str, str], dict[str, ImportedFile]] | None = None
 
     def find(self, path: Path, dataset: str) -> ImportedFile | None:
         """Return what became of the file when it was imported, None where it was not."""
+        if self._known is None:
+            self._known = self._load()
+        known = self._known.get((dataset, path.name))
+        return known.get(_content_hash(path)) if known else None
+
+    def _load(self) -> dict[tuple[str, str], dict[str, ImportedFile]]:
         with self._store.read(wait_s=READ_WAIT_S, limit_s=READ_S) as con:
             rows = con.execute(
-                "select name, content_hash, rows_read, rows_kept, rows_duplicate, rows_rejected "
-                "from imported_files where dataset = ? and name = ?",
-                [dataset, path.name],
+                "select dataset, name, content_hash, rows_read, rows_kept, rows_duplicate, "
+                "rows_rejected from imported_files"
             ).fetchall()
-        known = {row[1]: ImportedFile(*row) for row in rows}
-        return known.get(_content_hash(path)) if known else None
+        known: dict[tuple[str, str], dict[str, ImportedFile]] = {}
+        for dataset, name, content_hash, *counts in rows:
+            file = ImportedFile(name, content_hash, *counts)
+            known.setdefault((dataset, name), {})[content_hash] = file
+        return known
 
 
 def _content_hash(path: Path) -> str:

@@ -7,15 +7,16 @@ import logging
 import os
 import shutil
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from queue import Empty, Full, Queue
+from typing import Any
 
 import polars as pl
 from filelock import FileLock, Timeout
 
 from core.errors import DataError, PerpduckError
 from core.importing import jobs
-from core.importing.committing import commit, stored_before
+from core.importing.committing import Writer, commit, made_ready, stored_before
 from core.importing.jobs import CANCELLED, DONE, FAILED, QUEUED, Job, JobFile
 from core.importing.kinds import dataset_of, store_bars, writer_of
 from core.importing.known import KnownFiles
@@ -30,8 +31,19 @@ logger = logging.getLogger(__name__)
 UNCHANGED = "nothing changed: this content was imported before"
 _TURN_S = 0.2
 
-# A file's number and what reading it gave: None for bars, which are read whole when stored.
-_Outcome = tuple[int, Staged | ImportedFile | Exception | None]
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """A staged file with its writer and, where it can be, its first chunk made ready."""
+
+    file: Staged
+    writer: Writer
+    first: Any
+
+
+# What reading a file gave: None for bars, which are read whole when they are stored.
+_Found = Staged | _Staged | ImportedFile | Exception | None
+_Outcomes = Queue[tuple[int, _Found] | None]
 
 
 def run_job(job: Job, told: Told | None = None) -> Job:
@@ -62,27 +74,51 @@ def run_job(job: Job, told: Told | None = None) -> Job:
 
 
 class _Run:
-    """The files of one job, one after the other; reading is a file ahead of storing."""
+    """The files of one job, one after the other, in three threads.
+
+    While the caller's stores a file, one makes the next file's first chunk ready, and one reads
+    and stages the file after that.
+    """
 
     def __init__(self, progress: Progress, store: Store) -> None:
         self._progress = progress
         self._store = store
         self._job = progress.job
         self._known = KnownFiles(store)
-        self._read: Queue[_Outcome | None] = Queue(maxsize=1)
+        self._read: _Outcomes = Queue(maxsize=1)
+        self._ready: _Outcomes = Queue(maxsize=1)
+        # A chunk that is ready takes some 100 MB: no more than one waits.
+        self._room = threading.Semaphore(1)
         self._over = threading.Event()
 
     def run(self) -> None:
-        reader = threading.Thread(target=self._read_all, name="import reader", daemon=True)
-        reader.start()
+        threads = [
+            threading.Thread(target=work, name=f"import {name}", daemon=True)
+            for name, work in (("reader", self._read_all), ("preparer", self._prepare_all))
+        ]
+        for thread in threads:
+            thread.start()
         try:
-            while (outcome := self._read.get()) is not None:
-                self._take(*outcome)
+            while (outcome := self._ready.get()) is not None:
+                number, found = outcome
+                if isinstance(found, _Staged):
+                    self._room.release()
+                self._take(number, found)
         finally:
             self._over.set()
-            with contextlib.suppress(Empty):
-                self._read.get_nowait()
-            reader.join()
+            for queue in (self._read, self._ready):
+                with contextlib.suppress(Empty):
+                    queue.get_nowait()
+            self._room.release()
+            for thread in threads:
+                thread.join()
+
+    def _hand_over(self, queue: _Outcomes, outcome: tuple[int, _Found] | None) -> bool:
+        while not self._over.is_set():
+            with contextlib.suppress(Full):
+                queue.put(outcome, timeout=_TURN_S)
+                return True
+        return False
 
     # -- reading -------------------------------------------------------------------------
 
@@ -90,21 +126,41 @@ class _Run:
         for number, file in enumerate(self._job.files):
             if file.state == DONE:
                 continue
-            outcome: Staged | ImportedFile | Exception | None
+            found: _Found
             try:
-                outcome = self._read_one(number)
+                found = self._read_one(number)
             except Exception as error:
-                outcome = error
-            if not self._hand_over((number, outcome)):
+                found = error
+            if not self._hand_over(self._read, (number, found)):
                 return
-        self._hand_over(None)
+        self._hand_over(self._read, None)
 
-    def _hand_over(self, outcome: _Outcome | None) -> bool:
+    def _prepare_all(self) -> None:
         while not self._over.is_set():
-            with contextlib.suppress(Full):
-                self._read.put(outcome, timeout=_TURN_S)
-                return True
-        return False
+            try:
+                outcome = self._read.get(timeout=_TURN_S)
+            except Empty:
+                continue
+            if outcome is not None:
+                number, found = outcome
+                if isinstance(found, Staged):
+                    self._room.acquire()
+                    outcome = number, self._prepared(number, found)
+            if not self._hand_over(self._ready, outcome) or outcome is None:
+                return
+
+    def _prepared(self, number: int, staged: Staged) -> _Found:
+        folder = self._job.staged_path(number)
+        try:
+            dataset = dataset_of(staged.kind, self._job, staged.name)
+            writer = writer_of(self._store, staged, folder, dataset)
+            first = (
+                made_ready(staged, folder, writer, 0) if writer.ahead and staged.chunks else None
+            )
+        except Exception as error:
+            self._room.release()
+            return error
+        return _Staged(staged, writer, first)
 
     def _read_one(self, number: int) -> Staged | ImportedFile | None:
         job, path = self._job, self._job.paths[number]
@@ -128,38 +184,37 @@ class _Run:
 
     # -- storing -------------------------------------------------------------------------
 
-    def _take(self, number: int, outcome: Staged | ImportedFile | Exception | None) -> None:
+    def _take(self, number: int, found: _Found) -> None:
+        folder = self._job.staged_path(number)
         try:
-            if isinstance(outcome, Exception):
-                raise outcome
-            if isinstance(outcome, ImportedFile):
-                done = _unchanged(outcome, ())
-            elif outcome is None:
-                done = store_bars(self._store, self._job, number)
-            else:
-                done = self._store_staged(number, outcome)
+            done = self._stored(number, found)
         except DataError as error:
             self._progress.file(number, _failed(self._job.files[number].name, error))
-            shutil.rmtree(self._job.staged_path(number), ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             return
         self._progress.file(number, done)
-        shutil.rmtree(self._job.staged_path(number), ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         if self._job.delete_after:
             jobs.remove_source(self._job.paths[number])
 
-    def _store_staged(self, number: int, staged: Staged) -> JobFile:
+    def _stored(self, number: int, found: _Found) -> JobFile:
+        if isinstance(found, Exception):
+            raise found
+        if isinstance(found, ImportedFile):
+            return _unchanged(found, ())
+        if not isinstance(found, _Staged):
+            return store_bars(self._store, self._job, number)
+        staged = found.file
         dataset = dataset_of(staged.kind, self._job, staged.name)
         before = stored_before(self._store, staged, dataset)
         if before.is_known:
-            duplicate = staged.read - staged.rejected
-            found = ImportedFile(
-                staged.name, staged.content_hash, staged.read, 0, duplicate, staged.rejected
+            known = ImportedFile(
+                staged.name, staged.content_hash, staged.read, 0, 0, staged.rejected
             )
-            return _unchanged(found, staged.rejects)
-        folder = self._job.staged_path(number)
-        writer = writer_of(self._store, staged, folder, dataset)
+            return _unchanged(known, staged.rejects)
         outcome = commit(
-            self._store, staged, folder, writer, dataset=dataset, before=before,
+            self._store, staged, self._job.staged_path(number), found.writer, dataset=dataset,
+            before=before, first=found.first,
             beat=lambda rows: self._progress.storing(number, rows, staged.rows),
         )  # fmt: skip
         idle = f"{staged.idle:,} bars without trades were left out" if staged.idle else ""

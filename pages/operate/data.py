@@ -9,6 +9,7 @@ from pages.shared.bring import bring
 from pages.shared.feeder import feeder
 from pages.shared.held import exchange_bars, file, funding
 from pages.shared.jobs import jobs
+from pages.shared.kept_bundles import kept_bundles
 from pages.shared.notices import noticed, show_notice
 from pages.shared.pulse import Pulse
 from pages.shared.questions import AllCoverage, Gaps
@@ -61,6 +62,7 @@ def stored(source: sources.Source) -> None:
         )
         return
     own_data(source)
+    kept_bundles(source, feeder(source.store))
     exchange_bars(source)
     funding(source)
     file(source)

@@ -9,7 +9,9 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
-from core.errors import PerpduckError
+from core.bundle import keep
+from core.bundle_members import MOST_BYTES
+from core.errors import BadFile, PerpduckError
 from core.imports import start_import
 from pages.shared import sources
 from pages.shared.cards import compact
@@ -215,9 +217,12 @@ def _bundles(source: sources.Source, files: list[Waiting]) -> None:
 
 
 def _open(source: sources.Source, one: Waiting) -> None:
-    from core.bundle import keep
-
     try:
+        if one.size > MOST_BYTES:
+            raise BadFile(
+                f"{one.path.name} has {one.size / 1e9:.1f} GB; a bundle has "
+                f"{MOST_BYTES / 1e9:.1f} GB at most"
+            )
         st.session_state["_bundle"] = keep(source.store.path, one.path.read_bytes())
         discard([one])
     except (PerpduckError, OSError) as error:

@@ -187,14 +187,14 @@ def lake(source: sources.Source, found: pl.DataFrame) -> None:
 def retention_words(source: sources.Source) -> str:
     """Return how long trades stay in the file, and where they go then."""
     settings = load_settings()
-    days = getattr(settings, "retention_days", None)
+    days = settings.retention_days
     if days is None:
         return (
             "Every trade stays in the file. With `PERPDUCK_KEEP_DAYS` finished days that are older "
             "move to Parquet, verified, and are read from there."
         )
-    lake = getattr(settings, "lake", None)
-    return f"Trades older than {counted(days, 'day')} move to `{lake}`, verified."
+    lake = (settings.practised() if source.is_practice else settings).lake
+    return f"Days older than {counted(days, 'day')} move to `{lake}`, verified before they do."
 
 
 def _size(path: str) -> int:

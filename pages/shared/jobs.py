@@ -185,4 +185,4 @@ def _rejected(job: Job, number: int, one: JobFile) -> None:
     rejects_list(one.rejects)
     path = job.rejects_path(number)
     if path.exists():
-        rejects_download(lambda: path.read_bytes(), f"rejects-{job.id}-{number}")
+        rejects_download(path.read_bytes, f"rejects-{job.id}-{number}")

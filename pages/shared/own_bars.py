@@ -11,6 +11,7 @@ import streamlit as st
 
 from core.bar_sql import TIMEFRAMES
 from core.errors import BadFile, PerpduckError
+from core.exporting.tables import csv_bytes
 from core.imports import import_bars
 from core.reading import BarsRead, read_bars
 from pages.shared import sources
@@ -107,7 +108,7 @@ def _preview(found: BarsRead, key: str) -> None:
     )
     if found.rejects.height:
         rejects_list(found.rejects.head(10).rows())
-        rejects_download(lambda: found.rejects, f"rejects-{key}")
+        rejects_download(lambda: csv_bytes(found.rejects), f"rejects-{key}")
 
 
 def read(one: Waiting, timeframe: str) -> BarsRead:

@@ -10,11 +10,11 @@ import contextlib
 import functools
 import secrets
 import time
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.bundle import is_bundle
 from core.config import load_settings
 from core.errors import PerpduckError
 from core.importing import upload_folder
@@ -83,23 +83,13 @@ def _kind(path: Path, _mtime_ns: int, _size: int) -> tuple[str, str]:
     """Return the kind and, where there is none, why; asked once a file."""
     if path.suffix == ".CHECKSUM":
         return CHECKSUM, ""
-    if _is_bundle(path):
+    if is_bundle(path):
         return BUNDLE, ""
     try:
         return kind_of(path), ""
     except (PerpduckError, OSError) as error:
         words = str(error)
         return UNKNOWN, words if path.name in words else f"{path.name}: {words}"
-
-
-def _is_bundle(path: Path) -> bool:
-    if path.suffix.lower() != ".zip":
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return "manifest.json" in archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return False
 
 
 def taken(db: Path, files: Sequence[Waiting]) -> list[Path]:

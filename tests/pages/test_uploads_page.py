@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.bundle import Times, bundle_folder, write_bundle
+from core.pair_spec import PairSpec
 from core.store import Store
 from pages.shared.bring import suggested
 from pages.shared.uploads import arrivals
@@ -219,6 +222,42 @@ def test_the_first_data_make_the_file(app: App, home: Path) -> None:
     assert not page.exception
     assert (home / "perpduck.duckdb").exists()
     assert "BTCUSDT" in "\n".join(one.value for one in page.success)
+
+
+def test_a_bundle_is_opened_listed_and_deleted(app: App, full: Store) -> None:
+    page = bring(app, full.path, view__zip=made_bundle(full))
+    assert "A pair view" in words(page)
+    page.button(key="open-bundle-0").click().run()
+    assert not page.exception
+    [path] = bundle_folder(full.path).glob("*.zip")
+    [link] = [one for one in page.get("page_link") if "bundle" in one.proto.label]
+    assert link.proto.query_string == f"bundle={path.stem}"
+    page = app(DATA, section="Stored")
+    assert any("ETHUSDT and BTCUSDT · 1m" in one.proto.label for one in page.get("page_link"))
+    page.selectbox(key="delete-pair view").select_index(0).run()
+    page.button(key="delete-pair view-sure").click().run()
+    assert not path.exists()
+    assert "Pair views" not in words(page)
+
+
+def made_bundle(store: Store) -> bytes:
+    with store.read() as con:
+        [(last,)] = con.execute("select max(ts) from bars_1min").fetchall()
+    start = last - timedelta(minutes=25)
+    return write_bundle(
+        store, PairSpec("ethusdt", "btcusdt"), "15m", Times(start, last, start, last, 1500.0)
+    )
+
+
+def test_a_bundle_that_was_changed_is_refused(app: App, full: Store) -> None:
+    data = bytearray(made_bundle(full))
+    data[200] ^= 255
+    page = bring(app, full.path, view__zip=bytes(data))
+    if any(one.key == "open-bundle-0" for one in page.button):
+        page.button(key="open-bundle-0").click().run()
+    assert not page.exception
+    assert "view.zip" in words(page)
+    assert not list(bundle_folder(full.path).glob("*.zip"))
 
 
 @pytest.mark.parametrize(

@@ -204,3 +204,27 @@ def test_the_faster_query_is_told_apart(timeframe: str) -> None:
     assert "uploaded" not in plain
     assert ("klines" in bars_sql(timeframe, Blend(klines=True))) == (TIMEFRAMES[timeframe] >= 60)
     assert "uploaded_bars" in bars_sql(timeframe, Blend(uploaded=True))
+
+
+def test_intervals_that_begin_in_the_same_millisecond_leave_minutes_complete(mixed: Store) -> None:
+    before = bars(mixed, "1min")
+    with mixed.write() as con:
+        con.execute(
+            "insert into coverage select symbol, first_id - 5, first_id - 3, first_ts, first_ts "
+            "from coverage where symbol = 'btcusdt'"
+        )
+    assert bars(mixed, "1min").equals(before)
+    with mixed.read() as con:
+        compared = queries.load_kline_check(con, ["btcusdt"])["compared"].to_list()
+    assert compared == [before.filter(pl.col("origin") == "trades").height]
+
+
+def test_rows_that_belong_to_no_set_count_for_nothing(mixed: Store) -> None:
+    before = bars(mixed, "1min")
+    with mixed.write() as con:
+        uploaded(con, "ethusdt", "1min", FIRST, 2)
+        uploaded(con, "btcusdt", "1min", FIRST, 3)
+        con.execute("delete from uploaded_bar_sets where symbol = 'btcusdt'")
+    with mixed.read() as con:
+        both = queries.load_bars(con, ["btcusdt", "ethusdt"], "1min", FROM, TO)
+    assert both.filter(pl.col("symbol") == "btcusdt").equals(before)

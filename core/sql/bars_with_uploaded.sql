@@ -32,8 +32,15 @@ select
     null as trades,
     null as taker_buy_volume,
     'upload' as origin
-from uploaded_bars
+from uploaded_bars as u
 where
     timeframe = $timeframe and ts >= $start and ts < $end
     and symbol in (select unnest($symbols))
+    -- Rows of an import under way, or cut off, belong to no set yet and count for nothing.
+    and exists (
+        from uploaded_bar_sets as s
+        where
+            s.symbol = u.symbol and s.timeframe = u.timeframe
+            and u.ts between s.first_ts and s.last_ts
+    )
 order by symbol, ts

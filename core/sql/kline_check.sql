@@ -18,7 +18,9 @@ select
     max(k.ts) as last_ts
 from klines as k
 asof join (
-    select symbol, first_ts, last_ts from coverage where symbol in (select unnest($symbols))
+    select symbol, first_ts, max(last_ts) as last_ts from coverage
+    where symbol in (select unnest($symbols))
+    group by symbol, first_ts
 ) as held
 on k.symbol = held.symbol and k.ts >= held.first_ts
 left join bars_1min as b

@@ -5,8 +5,10 @@
         select k.*
         from klines as k
         asof left join (
-            select symbol, first_ts, last_ts from coverage
+            -- Trades lost inside one millisecond leave two intervals that begin at the same time.
+            select symbol, first_ts, max(last_ts) as last_ts from coverage
             where symbol in (select unnest($symbols))
+            group by symbol, first_ts
         ) as held
         on k.symbol = held.symbol and k.ts >= held.first_ts
         where

@@ -24,6 +24,7 @@ from core.config import (
     BINANCE_WS_URL,
     PRACTICE_SEED,
     Settings,
+    history_settings,
     load_settings,
     parse_duration_s,
     parse_keep_days,
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--practice-rate", type=float, help="its mean trades a second over all symbols")
     add("--flush-interval", type=float, help="seconds between writes (default 0.5)")
     add("--backfill", default=None, help="trades before the start, as in 30min or 2h")
+    add("--history", help="1-minute bars that a new symbol gets, as in 30d (default 7d; 0: none)")
     add("--keep-days", help="move the trades of older finished days to the lake (default: never)")
     add("--lake", help="the lake's folder (default: PERPDUCK_LAKE, or <database>-lake)")
     add("--log-json", action="store_true", help="one JSON object a log line")
@@ -114,6 +116,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         backfill_s=None if options.backfill is None else parse_duration_s(options.backfill),
         retention_days=options.keep_days and parse_keep_days("--keep-days", options.keep_days),
         lake=options.lake,
+        **(history_settings(options.history) if options.history is not None else {}),
     )
     if options.practice and options.db is None:
         return settings.practised()

@@ -16,6 +16,8 @@ PRACTICE_SEED = 7
 # Between two writes the worker shows no sign of life; longer, and it would look stuck.
 LONGEST_FLUSH_S = 5.0
 MOST_DAYS = 36_500
+# What a new symbol gets: a week of bars, and all settlements (the first was in 2019).
+HISTORY_S, FUNDING_S = 7 * 86_400.0, 8 * 366 * 86_400.0
 
 _HOME = Path(__file__).resolve().parent.parent
 
@@ -39,8 +41,10 @@ class Settings:
     backfill_s: float = 0.0
     # "History reaches back about 24-48 h": what is absent and older than this may be forgotten.
     history_s: float = 24 * 3600.0
-    # 1-minute bars that a symbol on the watchlist gets from the exchange; 0 for none.
-    history_klines_s: float = 7 * 86400.0
+    # How far back the worker fetches 1-minute bars and funding rates of a watched symbol; 0 for
+    # none, which `load_settings` raises to HISTORY_S and FUNDING_S.
+    history_klines_s: float = 0.0
+    history_funding_s: float = 0.0
     # Trades of days older than this move to Parquet files in ``lake``; None keeps all.
     retention_days: int | None = None
     lake: str = ""
@@ -70,7 +74,10 @@ def load_settings(**overrides: object) -> Settings:
 
     Raises ConfigError for a value that cannot be used.
     """
-    environment: dict[str, object] = {}
+    environment: dict[str, object] = {
+        "history_klines_s": HISTORY_S,
+        "history_funding_s": FUNDING_S,
+    }
     if db := os.environ.get("PERPDUCK_DB"):
         environment["db"] = Path(db).expanduser()
     if ws_url := os.environ.get("PERPDUCK_WS_URL"):
@@ -79,6 +86,8 @@ def load_settings(**overrides: object) -> Settings:
         environment["rest_url"] = rest_url
     if rate := os.environ.get("PERPDUCK_PRACTICE_RATE"):
         environment["practice_rate"] = _positive("PERPDUCK_PRACTICE_RATE", rate)
+    if history := os.environ.get("PERPDUCK_HISTORY"):
+        environment |= history_settings(history)
     if days := os.environ.get("PERPDUCK_KEEP_DAYS"):
         environment["retention_days"] = parse_keep_days("PERPDUCK_KEEP_DAYS", days)
     if lake := os.environ.get("PERPDUCK_LAKE"):
@@ -95,6 +104,15 @@ def load_settings(**overrides: object) -> Settings:
     # Lock, pid and spill lie beside the file by its name: one file must have one name.
     settings = replace(settings, db=Path(settings.db).expanduser().resolve())
     return replace(settings, lake=_lake_of(settings))
+
+
+def history_settings(text: str) -> dict[str, object]:
+    """Return the settings of a history such as ``7d``; ``0`` fetches no funding rates either.
+
+    Raises ConfigError for what is no duration.
+    """
+    seconds = parse_duration_s(text)
+    return {"history_klines_s": seconds, "history_funding_s": FUNDING_S if seconds else 0.0}
 
 
 def _lake_of(settings: Settings) -> str:

@@ -65,7 +65,9 @@ class Errands:
         self._unlisted = ""
         self._lake = LakeKeeper(settings)
         bars = BarsClient(rest)
-        self._funding = FundingKeeper(store, bars, tradable=lambda: self.tradable)
+        self._funding = FundingKeeper(
+            store, bars, wanted_s=settings.history_funding_s, tradable=lambda: self.tradable
+        )
         self._minutes = MinutesKeeper(
             store, bars, wanted_s=settings.history_klines_s, tradable=lambda: self.tradable
         )

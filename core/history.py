@@ -16,7 +16,15 @@ from core.errors import BadMessage, Refused
 from core.feed.backoff import backoff_delays
 from core.feed.rest_bars import KLINES_LIMIT, MINUTE_MS, BarsClient
 from core.history_loop import BUSY_WAIT_S, HistoryLoop
-from core.history_writer import Fetched, Span, joined, load_asked_of, missing, write_klines
+from core.history_writer import (
+    KLINES,
+    Fetched,
+    Span,
+    joined,
+    load_asked_of,
+    missing,
+    write_klines,
+)
 from core.store import Store
 
 logger = logging.getLogger(__name__)
@@ -31,7 +39,7 @@ TRAIL_MINUTES = 10
 # More than this at a time is history, not the newest minutes.
 HISTORY_MINUTES = 60
 # Requests under way at once, whose answers are stored together.
-PAGES = 4
+PAGES = 2
 REFUSED_S = 60.0
 
 
@@ -110,11 +118,14 @@ class MinutesKeeper:
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
+        await asyncio.sleep(self._bars.manners_s() if requests else 0.0)
         return bool(requests)
 
     async def _know_newcomers(self) -> None:
         if new := [s for s in self._watchlist if s not in self._symbols]:
-            asked = await asyncio.to_thread(load_asked_of, self._store, new, wait_s=BUSY_WAIT_S)
+            asked = await asyncio.to_thread(
+                load_asked_of, self._store, KLINES, new, wait_s=BUSY_WAIT_S
+            )
             for symbol in new:
                 spans = asked[symbol]
                 self._symbols.setdefault(symbol, _Symbol(spans, is_new=not spans))

@@ -1,7 +1,7 @@
 """The exchange's own bars and funding rates into the file, and what was asked for already.
 
-Minutes without trades leave no row, so the rows cannot tell what was fetched: the spans of
-minutes that were asked for are kept in ``meta``, written with the rows.
+Minutes without trades leave no row, so the rows cannot tell what was fetched: the spans that
+were asked for are kept in ``meta``, written with the rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from core.store import Connection, Store
 from core.trade_writer import bump_versions
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the store's times are naive UTC
-_ASKED = "klines asked: "
+# What was asked for, as the beginnings of keys in ``meta``.
+KLINES, FUNDING = "klines asked: ", "funding asked: "
 
 
 class Span(NamedTuple):
@@ -67,27 +68,16 @@ def missing(asked: Sequence[Span], wanted: Span) -> list[Span]:
 
 
 def load_asked_of(
-    store: Store, symbols: Sequence[str], *, wait_s: float
+    store: Store, what: str, symbols: Sequence[str], *, wait_s: float
 ) -> dict[str, tuple[Span, ...]]:
-    """Return the minutes of each symbol that were asked for. Raises StoreError."""
+    """Return the minutes of each symbol whose ``what`` was asked for. Raises StoreError."""
     with store.read(wait_s=wait_s) as con:
-        return load_asked(con, symbols)
+        return load_asked(con, what, symbols)
 
 
-def load_last_funding(store: Store, symbols: Sequence[str], *, wait_s: float) -> dict[str, int]:
-    """Return the newest settlement held of each symbol, epoch ms. Raises StoreError."""
-    with store.read(wait_s=wait_s) as con:
-        rows = con.execute(
-            "select symbol, epoch_ms(max(ts)) from funding_rates "
-            "where symbol in (select unnest($symbols)) group by symbol",
-            {"symbols": list(symbols)},
-        ).fetchall()
-    return dict(rows)
-
-
-def load_asked(con: Connection, symbols: Sequence[str]) -> dict[str, tuple[Span, ...]]:
-    """Return the minutes of each symbol that were asked for."""
-    keys = {_ASKED + symbol: symbol for symbol in symbols}
+def load_asked(con: Connection, what: str, symbols: Sequence[str]) -> dict[str, tuple[Span, ...]]:
+    """Return the minutes of each symbol whose ``what`` (KLINES or FUNDING) was asked for."""
+    keys = {what + symbol: symbol for symbol in symbols}
     rows = con.execute(
         "select key, value from meta where key in (select unnest($keys))", {"keys": list(keys)}
     ).fetchall()
@@ -110,16 +100,14 @@ def write_klines(con: Connection, pages: Sequence[Fetched]) -> None:
             con.execute(sql("history_klines_insert"))
         finally:
             con.unregister("new_klines")
-    for symbol, before in load_asked(con, sorted({page.symbol for page in pages})).items():
-        spans = [page.span for page in pages if page.symbol == symbol]
-        text = json.dumps(joined([*before, *spans]))
-        con.execute("delete from meta where key = ?", [_ASKED + symbol])
-        con.execute("insert into meta values (?, ?)", [_ASKED + symbol, text])
+    for symbol in sorted({page.symbol for page in pages}):
+        _note_asked(con, KLINES, symbol, [p.span for p in pages if p.symbol == symbol])
     bump_versions(con, {page.symbol for page in pages if len(page.klines)})
 
 
-def write_funding(con: Connection, rates: Sequence[FundingRate]) -> None:
-    """Store the settlements that are new, inside the caller's transaction."""
+def write_funding(con: Connection, symbol: str, span: Span, rates: Sequence[FundingRate]) -> None:
+    """Store the settlements of ``span`` that are new, inside the caller's transaction."""
+    _note_asked(con, FUNDING, symbol, [span])
     if not rates:
         return
     con.execute(
@@ -131,7 +119,13 @@ def write_funding(con: Connection, rates: Sequence[FundingRate]) -> None:
             "marks": [rate.mark_price for rate in rates],
         },
     )
-    bump_versions(con, {rate.symbol for rate in rates})
+    bump_versions(con, [symbol])
+
+
+def _note_asked(con: Connection, what: str, symbol: str, spans: Sequence[Span]) -> None:
+    text = json.dumps(joined([*load_asked(con, what, [symbol])[symbol], *spans]))
+    con.execute("delete from meta where key = ?", [what + symbol])
+    con.execute("insert into meta values (?, ?)", [what + symbol, text])
 
 
 def _at(minute: int) -> datetime:

@@ -20,6 +20,8 @@ from core.feed.rest_bars import BarsClient, FundingRate, KlinePage
 from core.funding import FundingKeeper
 from core.history import MinutesKeeper
 from core.history_writer import (
+    FUNDING,
+    KLINES,
     Fetched,
     Span,
     joined,
@@ -64,7 +66,10 @@ class Bars(BarsClient):
         self.trouble: Exception | None = None
         self.trails = 0
         self.rates: dict[str, list[int]] = {}
-        self.asked_rates: list[tuple[str, int]] = []
+        self.asked_rates: list[tuple[str, int, int]] = []
+
+    def manners_s(self) -> float:
+        return 0.0
 
     async def fetch_exchange_ms(self) -> int:
         return self.now_ms
@@ -84,12 +89,12 @@ class Bars(BarsClient):
         frame = minutes_of(symbol, first, max(first, last))
         return KlinePage(frame, (last - 1) * MINUTE_MS if last > first else None, 0)
 
-    async def fetch_funding(self, symbol: str, *, start_ms: int) -> list[FundingRate]:
-        self.asked_rates.append((symbol, start_ms))
+    async def fetch_funding(self, symbol: str, *, start_ms: int, end_ms: int) -> list[FundingRate]:
+        self.asked_rates.append((symbol, start_ms, end_ms))
         await asyncio.sleep(0)
         if symbol in self.refused:
             raise Refused("Invalid symbol.", status=400, code=-1121)
-        times = [ts for ts in self.rates.get(symbol, []) if ts >= start_ms][:1000]
+        times = [ts for ts in self.rates.get(symbol, []) if start_ms <= ts < end_ms][:1000]
         return [FundingRate(symbol, ts, 1e-4, None) for ts in times]
 
 
@@ -125,9 +130,9 @@ def held(store: Store, symbol: str) -> list[int]:
     return [row[0] for row in rows]
 
 
-def asked(store: Store, symbol: str) -> tuple[Span, ...]:
+def asked(store: Store, symbol: str, what: str = KLINES) -> tuple[Span, ...]:
     with store.read(wait_s=20, limit_s=None) as con:
-        return load_asked(con, [symbol])[symbol]
+        return load_asked(con, what, [symbol])[symbol]
 
 
 # -- spans -------------------------------------------------------------------------------
@@ -289,46 +294,88 @@ def funding(store: Store, symbol: str) -> list[int]:
     return [row[0] for row in rows]
 
 
-def test_funding_comes_page_by_page_and_only_once(store: Store) -> None:
+YEAR_MS = 366 * 86_400_000
+
+
+def funding_keeper(store: Store, bars: Bars, years: float = 3.0) -> FundingKeeper:
+    return FundingKeeper(store, bars, wanted_s=years * YEAR_MS / 1000, tradable=lambda: None)
+
+
+@pytest.fixture
+def now_ms(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The local clock stands at the exchange's."""
+    monkeypatch.setattr("core.funding._local_ms", lambda: NOW_MS + 30_000)
+    return NOW_MS
+
+
+def test_funding_comes_newest_first_page_by_page_and_only_once(store: Store, now_ms: int) -> None:
+    times = [now_ms - i * 28_800_000 for i in range(2500, 0, -1)]
     bars = Bars()
-    bars.rates = {"btcusdt": [NOW_MS - i * 28_800_000 for i in range(2500, 0, -1)]}
-    job = FundingKeeper(store, bars, tradable=lambda: None)
+    bars.rates = {"btcusdt": times}
+    job = funding_keeper(store, bars)
     job.follow(["btcusdt"])
     run(job.run, lambda: len(funding(store, "btcusdt")) == 2500)
-    assert len(bars.asked_rates) == 3
-    later = FundingKeeper(store, bars, tradable=lambda: None)
+    assert funding(store, "btcusdt") == times
+    starts = [start for _, start, _ in bars.asked_rates]
+    assert starts == sorted(starts, reverse=True)
+    assert len(starts) <= 4
+    bars.asked_rates.clear()
+    [span] = asked(store, "btcusdt", FUNDING)
+    later = funding_keeper(store, bars)
     later.follow(["btcusdt"])
-    run(later.run, lambda: len(bars.asked_rates) == 4)
-    assert bars.asked_rates[-1][1] == NOW_MS - 28_800_000 + 1
-    assert funding(store, "btcusdt") == bars.rates["btcusdt"]
+    run(later.run, lambda: len(bars.asked_rates) >= 1)
+    assert bars.asked_rates[0][1] == span.end * MINUTE_MS
     with store.write() as con:
-        write_funding(con, [FundingRate("btcusdt", NOW_MS - 28_800_000, 0.5, 1.0)])
+        write_funding(con, "btcusdt", Span(0, 1), [FundingRate("btcusdt", times[-1], 0.5, 1.0)])
     assert len(funding(store, "btcusdt")) == 2500
 
 
+def test_settlements_every_hour_need_further_pages(store: Store, now_ms: int) -> None:
+    times = [now_ms - i * 3_600_000 for i in range(3500, 0, -1)]
+    bars = Bars()
+    bars.rates = {"btcusdt": times}
+    job = funding_keeper(store, bars)
+    job.follow(["btcusdt"])
+    run(job.run, lambda: len(funding(store, "btcusdt")) == 3500)
+    assert funding(store, "btcusdt") == times
+
+
+def test_a_young_contract_is_not_asked_for_years_before_it(store: Store, now_ms: int) -> None:
+    bars = Bars()
+    bars.rates = {"newusdt": [now_ms - 28_800_000]}
+    job = funding_keeper(store, bars, 7.0)
+    job.follow(["newusdt"])
+    wanted = now_ms // MINUTE_MS - int(7.0 * YEAR_MS / MINUTE_MS)
+    run(
+        job.run, lambda: bool(span := asked(store, "newusdt", FUNDING)) and span[0][0] <= wanted + 1
+    )
+    assert len(bars.asked_rates) == 2
+
+
 def test_a_settlement_is_asked_for_when_its_time_has_passed(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, now_ms: int
 ) -> None:
     monkeypatch.setattr("core.funding.SETTLED_S", 0.0)
     monkeypatch.setattr("core.funding.AGAIN_S", 0.05)
     bars = Bars()
     bars.refused = {"nosuchusdt"}
-    bars.rates = {"btcusdt": [NOW_MS - 28_800_000]}
-    job = FundingKeeper(store, bars, tradable=lambda: None)
+    bars.rates = {"btcusdt": [now_ms - 28_800_000]}
+    job = funding_keeper(store, bars)
     job.follow(["nosuchusdt", "btcusdt"])
 
     def mark(next_ms: int) -> MarkPrice:
-        return MarkPrice("btcusdt", NOW_MS, 1.0, 1.0, 1e-4, next_ms)
+        return MarkPrice("btcusdt", now_ms, 1.0, 1.0, 1e-4, next_ms)
 
     def settle() -> bool:
-        job.heard([mark(NOW_MS)])
+        job.heard([mark(now_ms)])
         if len(funding(store, "btcusdt")) == 1:
-            bars.rates["btcusdt"] = [NOW_MS - 28_800_000, NOW_MS + 3]
-            job.heard([mark(NOW_MS + 28_800_000)])
+            bars.rates["btcusdt"] = [now_ms - 28_800_000, now_ms + 3]
+            job.heard([mark(now_ms + 28_800_000)])
         return len(funding(store, "btcusdt")) == 2
 
     run(job.run, settle)
-    assert funding(store, "btcusdt") == [NOW_MS - 28_800_000, NOW_MS + 3]
+    assert funding(store, "btcusdt") == [now_ms - 28_800_000, now_ms + 3]
+    assert [symbol for symbol, _, _ in bars.asked_rates].count("nosuchusdt") == 1
 
 
 # -- the whole way -----------------------------------------------------------------------
@@ -347,7 +394,7 @@ def test_a_worker_brings_bars_and_funding_while_trades_come_in(tmp_path: Path) -
     async def scenario(rig: Rig) -> None:
         def complete() -> bool:
             return all(
-                sum(span.minutes for span in asked(rig.store, s)) >= 1440 for s in rig.symbols
+                sum(span.minutes for span in asked(rig.store, s)) >= 360 for s in rig.symbols
             ) and all(funding(rig.store, s) for s in rig.symbols)
 
         await until(complete, within_s=60)
@@ -358,7 +405,13 @@ def test_a_worker_brings_bars_and_funding_while_trades_come_in(tmp_path: Path) -
             assert got[-1] * MINUTE_MS + MINUTE_MS <= rig.exchange.now_ms()
             assert funding(rig.store, symbol)[0] >= EPOCH_MS
 
-    run_rig(tmp_path, scenario, rate=200.0, history_klines_s=86_400.0)
+    run_rig(
+        tmp_path,
+        scenario,
+        rate=60.0,
+        history_klines_s=6 * 3600.0,
+        history_funding_s=90 * 86_400.0,
+    )
 
 
 def test_the_practice_exchange_serves_what_the_client_asks() -> None:
@@ -372,8 +425,9 @@ def test_the_practice_exchange_serves_what_the_client_asks() -> None:
             assert page.klines["symbol"].unique().to_list() == [SYMBOLS[2]]
             with pytest.raises(Refused):
                 await bars.fetch_minutes("nosuchusdt", first_ms=0, minutes=1)
-            rates = await bars.fetch_funding("btcusdt", start_ms=0)
-            assert len(rates) > 100
+            start_ms = (now - 90 * 1440) * MINUTE_MS
+            rates = await bars.fetch_funding("btcusdt", start_ms=start_ms, end_ms=now * MINUTE_MS)
+            assert len(rates) == 270
             assert rates[0].mark_price is not None
             await rest.aclose()
 

@@ -17,7 +17,7 @@ from made import trades_frame
 from processes import ROOT, wait_for, worker_process
 
 from core import lake, lake_files, lake_job
-from core.config import default_lake, load_settings
+from core.config import FUNDING_S, default_lake, load_settings
 from core.errors import ConfigError, StoreBusy, StoreError
 from core.lake_files import Pending, encoded
 from core.lake_job import Day, days_to_move, move_days
@@ -400,6 +400,9 @@ def test_the_settings_know_the_lake(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (found.retention_days, found.lake) == (30, str(tmp_path / "cold"))
     assert found.practised().lake == str(tmp_path / "cold")
     assert load_settings(db=db, lake="s3://bucket/x/").lake == "s3://bucket/x"
+    assert (found.history_klines_s, found.history_funding_s) == (7 * 86_400.0, FUNDING_S)
+    monkeypatch.setenv("PERPDUCK_HISTORY", "0")
+    assert load_settings(db=db).history_klines_s == load_settings(db=db).history_funding_s == 0.0
     monkeypatch.setenv("PERPDUCK_KEEP_DAYS", "0")
     with pytest.raises(ConfigError, match="1 or more"):
         load_settings(db=db)
@@ -493,7 +496,7 @@ def test_a_live_worker_moves_old_days_beside_its_work_and_goes_on(tmp_path: Path
     store.prepare("practice:7")
     fill(store, ("oldusdt",))
     before = unions(store, ("oldusdt",))
-    options = ("--practice", "--symbols", "btcusdt", "--keep-days", "3")
+    options = ("--practice", "--symbols", "btcusdt", "--keep-days", "3", "--history", "2h")
     with worker_process(db, *options, "--lake", str(tmp_path / "cold")) as worker:
         wait_for(lambda: len(registered(store)) == 2, what=worker.text(), within_s=60)
         moved_at = value(store, "select max(agg_id) from trades where symbol = 'btcusdt'")

@@ -69,6 +69,7 @@ class RestClient:
 
     ``share`` of ``weight_per_minute``, or of what the exchange says itself, is spent at most, and
     ``spare`` of that by urgent requests alone: those never wait for a long job's next page.
+    `answer_s` is how long the last answer took, waiting for weight aside.
     ``clock`` gives epoch seconds; ``transport``, ``clock`` and ``sleep`` are replaced in tests.
     """
 
@@ -91,6 +92,7 @@ class RestClient:
         self._share = share
         self._spare = spare
         self._urgent = 0
+        self.answer_s = 0.0
         self._budget = WeightBudget(int(weight_per_minute * share))
         self._blocked: RateLimited | None = None
         self._client = httpx.AsyncClient(
@@ -226,7 +228,9 @@ class RestClient:
             ) from error
         finally:
             self._budget.settle(weight, self._clock(), told)
-        return _Answer(self._checked(path, response), asked_s, self._clock())
+        answered_s = self._clock()
+        self.answer_s = abs(answered_s - asked_s)
+        return _Answer(self._checked(path, response), asked_s, answered_s)
 
     def _checked(self, path: str, response: httpx.Response) -> bytes:
         """Return the body of a good answer; raise what a bad one means."""

@@ -30,6 +30,7 @@ KLINES_LIMIT = 1500
 FUNDING_LIMIT = 1000
 # Of the 500 requests in five minutes some are left to others behind the same address.
 FUNDING_REQUESTS, FUNDING_WINDOW_S = 400, 300.0
+_LONGEST_MANNERS_S = 30.0
 # A minute's sums are stored as DECIMAL(38,8) and DECIMAL(38,16).
 _VOLUME_LIMIT = 1e18
 # Open time, open, high, low, close, volume, close time, quote volume, trades, taker's volume.
@@ -74,6 +75,13 @@ class BarsClient:
         self._sleep = sleep
         self._asked: deque[float] = deque()
 
+    def manners_s(self) -> float:
+        """Return how long to leave an exchange alone that took its time to answer.
+
+        History may not take the turn of gaps: of a slow exchange it takes a third.
+        """
+        return min(_LONGEST_MANNERS_S, max(0.0, 2 * self._rest.answer_s - 1.0))
+
     async def fetch_exchange_ms(self) -> int:
         """Return the exchange's clock now, epoch in milliseconds."""
         return (await self._rest.fetch_time()).exchange_ms
@@ -102,12 +110,13 @@ class BarsClient:
         body = await self._rest.get("/fapi/v1/klines", query, weight=weight, is_urgent=is_urgent)
         return parse_klines(symbol, body, first_ms=first_ms, end_ms=end_ms)
 
-    async def fetch_funding(self, symbol: str, *, start_ms: int) -> list[FundingRate]:
-        """Return up to FUNDING_LIMIT settlements from ``start_ms`` on, oldest first."""
+    async def fetch_funding(self, symbol: str, *, start_ms: int, end_ms: int) -> list[FundingRate]:
+        """Return the first FUNDING_LIMIT settlements of [start_ms, end_ms), oldest first."""
         await self._wait_for_turn()
         query: dict[str, str | int] = {
             "symbol": symbol.upper(),
             "startTime": start_ms,
+            "endTime": end_ms - 1,
             "limit": FUNDING_LIMIT,
         }
         body = await self._rest.get("/fapi/v1/fundingRate", query, weight=0)

@@ -128,7 +128,7 @@ def test_requests_name_what_the_exchange_expects() -> None:
         bars = BarsClient(client)
         await bars.fetch_minutes("币安人生usdt", first_ms=FIRST_MS, minutes=1500)
         used = client.weight_used
-        await bars.fetch_funding("btcusdt", start_ms=FIRST_MS)
+        await bars.fetch_funding("btcusdt", start_ms=FIRST_MS, end_ms=FIRST_MS + 9)
         assert client.weight_used == used
         return used
 
@@ -143,6 +143,7 @@ def test_requests_name_what_the_exchange_expects() -> None:
     assert dict(urls[1].params) == {
         "symbol": "BTCUSDT",
         "startTime": str(FIRST_MS),
+        "endTime": str(FIRST_MS + 8),
         "limit": "1000",
     }
     assert [url.path for url in urls] == ["/fapi/v1/klines", "/fapi/v1/fundingRate"]
@@ -171,7 +172,7 @@ def test_funding_keeps_its_own_limit_of_requests() -> None:
     async def call(client: RestClient) -> None:
         bars = BarsClient(client, clock=fake.clock, sleep=fake.sleep)
         for _ in range(FUNDING_REQUESTS + 1):
-            await bars.fetch_funding("btcusdt", start_ms=0)
+            await bars.fetch_funding("btcusdt", start_ms=0, end_ms=1)
 
     ask(always(200, []), call, time=fake)
     assert fake.slept == [300.0]
@@ -232,3 +233,20 @@ def ask_with(answer, call, fake: FakeTime, sleep) -> None:
         await client.aclose()
 
     asyncio.run(main())
+
+
+def test_a_slow_exchange_is_left_alone_for_a_while() -> None:
+    fake, took_s = FakeTime(), [0.2]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        fake.now_s += took_s[0]
+        return httpx.Response(200, json=[])
+
+    async def call(client: RestClient) -> list[float]:
+        bars, found = BarsClient(client), []
+        for took_s[0] in (0.2, 4.0, 1000.0):
+            await bars.fetch_minutes("btcusdt", first_ms=FIRST_MS, minutes=1)
+            found.append(round(bars.manners_s(), 3))
+        return found
+
+    assert ask(answer, call, time=fake) == [0.0, 7.0, 30.0]

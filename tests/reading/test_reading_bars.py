@@ -133,6 +133,11 @@ def test_a_mislabelled_timeframe_is_caught_from_the_spacing(
         bars(text, timeframe)
 
 
+def test_two_bars_that_are_too_close_give_a_wrong_timeframe_away() -> None:
+    with pytest.raises(BadFile, match="60 s apart, not 3600 s: choose 1min"):
+        bars(HEADER + bar(0) + bar(1), "1h")
+
+
 @pytest.mark.parametrize("minutes", [[0], [0, 60], [0, 1, 5, 6], [0, 7, 9, 30, 31], [0, 7, 14]])
 def test_minutes_without_trades_are_no_other_timeframe(minutes: list[int]) -> None:
     assert bars(HEADER + "".join(bar(n) for n in minutes)).bars.height == len(minutes)

@@ -96,8 +96,9 @@ def still(name: str, found: Restored) -> None:
     show(
         view,
         choice,
-        f"As of {view.moment.as_of:%Y-%m-%d %H:%M} UTC",
+        "",
         nonce=f"{name}-{choice.nonce}",
+        note=f"as of {view.moment.as_of:%Y-%m-%d %H:%M} UTC, not live",
     )
 
 

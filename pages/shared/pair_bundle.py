@@ -11,7 +11,6 @@ from core.bundle import Restored, kept, restored
 from pages.shared.live_chart import View
 from pages.shared.memo import Memo
 from pages.shared.pair_view import Moment, PairChoice, PairView, Stand, shown
-from pages.shared.places import PAIR
 
 _restored = Memo(4)
 
@@ -64,7 +63,8 @@ def bundle_line(found: Restored) -> DeltaGenerator:
             f"{bundle.made_at:%Y-%m-%d %H:%M} UTC by {bundle.made_by}: not live · {spec.timeframe} "
             f"bars · {spec.method} · window {spec.window_bars}"
         )
-        st.page_link(PAIR, label="Back to live", icon=":material/arrow_back:")
+        # A link to the page that one is on keeps the address, and with it the bundle.
+        st.button("Back to live", icon=":material/arrow_back:", key="to-live", on_click=_leave)
     if found.differences:
         names = ", ".join(found.differences[:5])
         st.warning(
@@ -76,3 +76,7 @@ def bundle_line(found: Restored) -> DeltaGenerator:
     else:
         st.caption("Computed again from its bars: every number is the same to the last digit.")
     return line
+
+
+def _leave() -> None:
+    st.query_params.pop("bundle", None)

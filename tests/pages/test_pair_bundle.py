@@ -72,6 +72,16 @@ def test_the_bundle_can_be_looked_at_in_every_way(
         assert there.dataframe or there.code
 
 
+def test_one_gets_back_to_what_is_live(app: App, made: tuple[AppTest, bytes, Store]) -> None:
+    _, data, store = made
+    there = app(PAIR, source="practice", bundle=keep(store.path, data))
+    there.button(key="to-live").click().run()
+    assert not there.exception
+    assert "bundle" not in there.query_params
+    assert "from a bundle" not in words(there)
+    assert there.session_state["_pair_shown"]["view"].moment.as_of
+
+
 def test_an_unknown_bundle_is_named(app: App, home: Path) -> None:
     there = app(PAIR, bundle="nosuch")
     assert "bundle 'nosuch' is kept here" in words(there)

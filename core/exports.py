@@ -22,6 +22,7 @@ from core.bar_sql import TIMEFRAMES, timeframe_seconds
 from core.config import load_settings, parse_duration_s
 from core.errors import ConfigError, DataError, NotEnoughData, PerpduckError
 from core.exporting import bars_parts, pair_parts, pairs_parts, summary_parts, trades_parts
+from core.exporting.parts import LIMIT_S, PATIENCE_S
 from core.exporting.tables import FORMATS, Format, write_parts
 from core.pair_spec import METHODS, PairSpec
 from core.queries import load_spans
@@ -153,7 +154,7 @@ def _format(options: argparse.Namespace) -> Format:
 
 def _request(store: Store, options: argparse.Namespace) -> Request:
     symbols = tuple(symbol.strip().lower() for symbol in options.symbols)
-    with store.read(wait_s=10) as con:
+    with store.read(wait_s=PATIENCE_S, limit_s=LIMIT_S) as con:
         spans = load_spans(con)
     held = spans.filter(pl.col("symbol").is_in(list(symbols)))
     if unknown := sorted(set(symbols) - set(held["symbol"])):

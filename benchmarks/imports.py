@@ -144,8 +144,9 @@ def beside_a_worker(folder: Path, zips: list[Path]) -> tuple[Import, float, floa
         with worker(db, exchange.address, symbols) as process:
             while not store.exists() or status(store)[0] < LIVE_RATE * 10:
                 time.sleep(0.2)
-            settle(exchange.process.pid, process.pid)
+            time.sleep(10)  # it has fetched what it fetches at its start
             before, worst, ended = status(store)[0], [], []
+            cpu = [harness.cpu_s(pid) for pid in (exchange.process.pid, process.pid)]
             began = time.perf_counter()
             import threading
 
@@ -160,7 +161,13 @@ def beside_a_worker(folder: Path, zips: list[Path]) -> tuple[Import, float, floa
             time.sleep(1)
             ended.append(True)
             watcher.join()
-            rate = (status(store)[0] - before) / (time.perf_counter() - began)
+            passed = time.perf_counter() - began
+            rate = (status(store)[0] - before) / passed
+            shares = [
+                (harness.cpu_s(pid) - used) / passed
+                for pid, used in zip((exchange.process.pid, process.pid), cpu, strict=True)
+            ]
+    harness.figure("CPU meanwhile", f"exchange {shares[0]:.2f}, worker {shares[1]:.2f} cores")
     return done, rate, max(worst)
 
 
@@ -189,22 +196,6 @@ def worker(db: Path, address: dict[str, str], symbols: list[str]):
     finally:
         harness.end(process)
         sys.stderr.write(Path(f"{db}.log").read_text())
-
-
-def settle(exchange: int, worker: int) -> None:
-    """Wait until the worker has fetched its history, which is the exchange's own work here."""
-    shares = (1.0, 1.0)
-    for _ in range(100):
-        before, began = (harness.cpu_s(exchange), harness.cpu_s(worker)), time.perf_counter()
-        time.sleep(3)
-        passed = time.perf_counter() - began
-        shares = tuple(
-            (harness.cpu_s(pid) - cpu) / passed
-            for pid, cpu in zip((exchange, worker), before, strict=True)
-        )
-        if shares[0] < 0.4:
-            break
-    harness.figure("CPU before", f"exchange {shares[0]:.2f}, worker {shares[1]:.2f} cores")
 
 
 def status(store) -> tuple[int, float, float]:

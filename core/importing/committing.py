@@ -7,6 +7,9 @@ the next chunk and still counts exactly; the last transaction turns them into on
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +35,7 @@ WAIT_S = 10.0
 READ_WAIT_S = 120.0
 # Reads of a chunk's surroundings copy at most as many rows as the chunk has.
 READ_S = 5.0
+NICE = 5
 
 # Called often, with rows committed so far; raises Cancelled.
 Beat = Callable[[int], None]
@@ -188,6 +192,12 @@ class _Turn:
 _ended: dict[Store, float] = {}
 
 
+def step_back() -> None:
+    """Let this thread, and those that it starts, give way to the one that holds the file."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
 def made_ready(staged: Staged, folder: Path, writer: Writer, number: int) -> Any:
     """Return the chunk with this number, with all that can be computed beside the file."""
     rows = pl.read_parquet(folder / staged.chunks[number].name, memory_map=False)
@@ -208,7 +218,7 @@ def _all_ready(
         for number in numbers:
             yield number, ready(number)
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="chunk") as pool:
+    with ThreadPoolExecutor(1, thread_name_prefix="chunk", initializer=step_back) as pool:
         coming: Future[Any] | None = pool.submit(ready, numbers[0])
         for number, following in zip(numbers, [*numbers[1:], None], strict=True):
             assert coming is not None

@@ -12,7 +12,7 @@ import msgspec
 from core.errors import PerpduckError
 
 # A transaction of this many holds the file for about half a second.
-CHUNK_ROWS = 1_000_000
+CHUNK_ROWS = 983_040
 
 AGG_TRADES, TRADES, TICKS, KLINES, BARS = "aggTrades", "trades", "ticks", "klines", "bars"
 

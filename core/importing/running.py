@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from core.errors import DataError, PerpduckError
 from core.importing import jobs
-from core.importing.committing import Writer, commit, made_ready, stored_before
+from core.importing.committing import Writer, commit, made_ready, step_back, stored_before
 from core.importing.jobs import CANCELLED, DONE, FAILED, QUEUED, Job, JobFile
 from core.importing.kinds import dataset_of, store_bars, writer_of
 from core.importing.known import KnownFiles
@@ -123,6 +123,7 @@ class _Run:
     # -- reading -------------------------------------------------------------------------
 
     def _read_all(self) -> None:
+        step_back()
         for number, file in enumerate(self._job.files):
             if file.state == DONE:
                 continue
@@ -136,6 +137,7 @@ class _Run:
         self._hand_over(self._read, None)
 
     def _prepare_all(self) -> None:
+        step_back()
         while not self._over.is_set():
             try:
                 outcome = self._read.get(timeout=_TURN_S)

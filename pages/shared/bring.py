@@ -207,7 +207,7 @@ def _bundles(source: sources.Source, files: list[Waiting]) -> None:
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{one.path.name}**  \nA pair view, as it was when it was saved.")
             st.button(
-                "Open", key=f"open-bundle-{number}", type="primary", on_click=_open,
+                "Open view", key=f"open-bundle-{number}", type="primary", on_click=_open,
                 args=(source, one), icon=":material/folder_open:",
             )  # fmt: skip
             st.button(

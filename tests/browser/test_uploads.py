@@ -84,12 +84,14 @@ class Data:
     def __init__(self, chart: ChartPage, server: Server) -> None:
         self.chart, self.page, self.server = chart, chart.page, server
         self.page.goto(f"{server.url}/data?source=binance&section=Bring+data")
-        self.page.wait_for_selector(".pd-upload input", state="attached")
+        self.page.wait_for_selector(".pd-upload input", state="attached", timeout=60_000)
 
     def bring(self, *paths: Path) -> None:
         """Choose files and wait until the page has them."""
         self.page.set_input_files(".pd-upload input", [str(path) for path in paths])
         self.page.wait_for_selector('.pd-upload[data-waiting="0"]', timeout=30_000)
+        # Until the zone has told the page, and the page has shown it: nobody clicks sooner.
+        self.page.wait_for_timeout(800)
 
     def start(self, count: int, dataset: str | None = None) -> None:
         """Press the button that starts the import."""
@@ -224,8 +226,8 @@ def test_a_bundle_shows_its_pair_view_where_no_data_are(
     path.write_bytes(write_bundle(store, PairSpec("ethusdt", "solusdt"), "1h", times))
     data = Data(chart_page(), server)
     data.bring(path)
-    data.page.get_by_role("button", name="Open", exact=True).click()
-    data.page.get_by_text("Open the pair view of the bundle").click()
+    data.page.get_by_role("button", name="Open view").click()
+    data.page.get_by_role("link", name="Open the pair view of the bundle").click()
     data.chart.wait_for_chart()
     assert "bundle=" in data.page.url
     assert "ETHUSDT" in data.page.locator(".st-key-bundle-line").inner_text()

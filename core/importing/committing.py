@@ -35,7 +35,7 @@ WAIT_S = 10.0
 READ_WAIT_S = 120.0
 # Reads of a chunk's surroundings copy at most as many rows as the chunk has.
 READ_S = 5.0
-NICE = 5
+NICE = 15
 
 # Called often, with rows committed so far; raises Cancelled.
 Beat = Callable[[int], None]

@@ -227,7 +227,7 @@ def main() -> None:
     with harness.scratch() as name:
         folder = Path(name)
         if options.huge:
-            options.ticks = 21_000_000
+            options.ticks = 23_500_000
         else:
             archive_figures(folder, options.files, options.rows)
         path = folder / "ticks.ndjson"

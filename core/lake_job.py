@@ -36,8 +36,10 @@ from core.trade_writer import bump_versions, utc_now
 logger = logging.getLogger(__name__)
 
 LAKE = "lake"
-# A write of so many trades holds the file for some 0.3 s.
-PART_TRADES = 400_000
+# Trades of a part at first, and at least and at most: it follows from how long writes take.
+PART_TRADES, LEAST_TRADES, MOST_TRADES = 80_000, 10_000, 400_000
+# A write that held the file for longer makes the next parts smaller, a much shorter one larger.
+HELD_S = 0.2
 PAUSE_S = 0.12
 WAIT_S, WRITE_WAIT_S = 10.0, 60.0
 READ_S = 5.0
@@ -121,6 +123,7 @@ class _Move:
         self._store = store
         self._lake = lake
         self._pending = Pending(store.path)
+        self._part_trades = PART_TRADES
 
     def run(self, days: list[Day], told: Told | None) -> Outcome:
         self._clean_up()
@@ -148,7 +151,7 @@ class _Move:
         self._pending.end()
 
     def _parts(self, day: Day) -> Iterator[Part]:
-        """Cut a day at minutes, into parts of about PART_TRADES."""
+        """Cut a day at minutes, into parts that a short write can move."""
         start = datetime.combine(day.day, datetime.min.time())
         end = start + timedelta(days=1)
         with _reading(self._store) as con:
@@ -159,7 +162,7 @@ class _Move:
             ).fetchall()
         trades = 0
         for ts, count in minutes:
-            if trades and trades + count > PART_TRADES:
+            if trades and trades + count > self._part_trades:
                 yield Part(day.symbol, day.day, start, ts)
                 start, trades = ts, 0
             trades += count
@@ -175,13 +178,21 @@ class _Move:
         write_part(path, rows)
         written, ids = read_part(path)
         is_whole = written == facts_of(rows)
-        if written and is_whole and _register(self._store, part, path, written, ids):
+        if written and is_whole and self._registered(part, path, written, ids):
             self._pending.end()
             return written.trades
         logger.error("%s does not hold what the file has; its trades stay there", path)
         remove_part(path)
         self._pending.end()
         return None
+
+    def _registered(self, part: Part, path: str, written: Facts, ids: pl.DataFrame) -> bool:
+        is_equal, held_s = _register(self._store, part, path, written, ids)
+        if held_s > HELD_S:
+            self._part_trades = max(LEAST_TRADES, min(self._part_trades, written.trades) // 2)
+        elif held_s < HELD_S / 3 and written.trades > self._part_trades // 2:
+            self._part_trades = min(MOST_TRADES, self._part_trades * 3 // 2)
+        return is_equal
 
 
 def _copied(store: Store, part: Part) -> pl.DataFrame:
@@ -194,16 +205,20 @@ def _copied(store: Store, part: Part) -> pl.DataFrame:
     return rows.sort("ts", "agg_id")
 
 
-def _register(store: Store, part: Part, path: str, written: Facts, ids: pl.DataFrame) -> bool:
+def _register(
+    store: Store, part: Part, path: str, written: Facts, ids: pl.DataFrame
+) -> tuple[bool, float]:
     """Delete exactly the rows that the file ``path`` was seen to hold, and register it.
 
-    False, and nothing is changed, where these rows are not to the last digit those of the store.
+    Returns whether that was done, and the seconds that the file was held; it is not, and nothing
+    is changed, where these rows are not to the last digit those of the store.
     """
     where: dict[str, object] = {
         "symbol": part.symbol, "first": written.first_ts, "last": written.last_ts,
     }  # fmt: skip
     is_equal = False
     with store.write(wait_s=WRITE_WAIT_S) as con:
+        began = time.monotonic()
         con.register("moved", ids)
         found = facts(con, sql("lake_rows_in_file"), where)
         is_equal = found == written and ids["agg_id"].n_unique() == len(ids)
@@ -216,8 +231,9 @@ def _register(store: Store, part: Part, path: str, written: Facts, ids: pl.DataF
             )  # fmt: skip
             bump_versions(con, [LAKE])
         con.unregister("moved")
+    held_s = time.monotonic() - began
     time.sleep(PAUSE_S)
-    return is_equal
+    return is_equal, held_s
 
 
 def _reading(store: Store) -> AbstractContextManager[Connection]:

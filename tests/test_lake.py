@@ -165,6 +165,7 @@ def test_a_big_day_is_cut_into_parts(
     store: Store, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lake_job, "PART_TRADES", 100)
+    monkeypatch.setattr(lake_job, "MOST_TRADES", 100)
     fill(store, ("btcusdt",))
     before = unions(store, ("btcusdt",))
     outcome = move_days(store, place, LAST_DAY)
@@ -458,10 +459,11 @@ from datetime import date
 from pathlib import Path
 from core import lake_job
 from core.store import open_store
-lake_job.PART_TRADES = 40
+lake_job.PART_TRADES = lake_job.MOST_TRADES = 40
 lake_job.PAUSE_S = 0.0
-print("begun", flush=True)
-lake_job.move_days(open_store(Path(sys.argv[1])), sys.argv[2], date(2025, 10, 11))
+def told(*_: object) -> None:
+    print("moved", flush=True)
+lake_job.move_days(open_store(Path(sys.argv[1])), sys.argv[2], date(2025, 10, 11), told=told)
 """
 
 
@@ -476,8 +478,9 @@ def test_kills_at_any_moment_lose_and_double_nothing(store: Store, place: str) -
             cwd=ROOT,
         )
         assert process.stdout is not None
-        assert process.stdout.readline() == b"begun\n"
-        time.sleep(chance.uniform(0.05, 1.2))
+        for _ in range(chance.randrange(1, 12)):
+            assert process.stdout.readline() == b"moved\n"
+        time.sleep(chance.uniform(0.0, 0.1))
         process.kill()
         process.wait()
         process.stdout.close()

@@ -7,10 +7,12 @@ the next chunk and still counts exactly; the last transaction turns them into on
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -27,6 +29,8 @@ from core.store import Connection, Store
 from core.supervisor import WorkerLock
 from core.trade_writer import utc_now
 
+# A transaction that has lasted so long takes no further chunk: the whole of it stays below 0.6 s.
+ENOUGH_S = 0.2
 # What the worker needs to get its turn, and what the app's readers need where there is none.
 PAUSE_S = 0.1
 PAUSE_ALONE_S = 0.02
@@ -112,17 +116,21 @@ def commit(
     counts = dict(before.chunks)
     missing = [number for number in range(len(staged.chunks)) if number not in counts]
     turn = _Turn(store, lambda: beat(_rows(staged, counts)))
-    for number, chunk in _all_ready(staged, folder, writer, missing, first):
-        beat(_rows(staged, counts))
-        with turn.write() as con:
-            counts[number] = writer.write(con, chunk)
-            if number != missing[-1]:
-                _note_chunk(con, dataset, staged.layout, number, counts[number])
-                continue
-            outcome = _end(con, staged, writer, dataset, counts)
-    if not missing:
-        with turn.write() as con:
-            outcome = _end(con, staged, writer, dataset, counts)
+    outcome = None
+    with contextlib.closing(_Ready(staged, folder, writer, missing, first)) as ready:
+        while outcome is None:
+            beat(_rows(staged, counts))
+            waiting = ready.take() if missing else None
+            with turn.write() as con:
+                until = time.monotonic() + ENOUGH_S
+                while waiting is not None:
+                    number, chunk = waiting
+                    counts[number] = writer.write(con, chunk)
+                    if number != missing[-1]:
+                        _note_chunk(con, dataset, staged.layout, number, counts[number])
+                    waiting = ready.take_at_once() if time.monotonic() < until else None
+                if len(counts) == len(staged.chunks):
+                    outcome = _end(con, staged, writer, dataset, counts)
     return outcome
 
 
@@ -204,27 +212,48 @@ def made_ready(staged: Staged, folder: Path, writer: Writer, number: int) -> Any
     return writer.ready(rows)
 
 
-def _all_ready(
-    staged: Staged, folder: Path, writer: Writer, numbers: list[int], first: Any
-) -> Iterator[tuple[int, Any]]:
-    """Yield (number, chunk) of what is to be stored, the next made ready meanwhile if it can be."""
+class _Ready:
+    """The chunks to be stored, in order, each made ready while the one before is stored."""
 
-    def ready(number: int) -> Any:
-        if number == 0 and first is not None:
-            return first
-        return made_ready(staged, folder, writer, number)
+    def __init__(
+        self, staged: Staged, folder: Path, writer: Writer, numbers: list[int], first: Any
+    ) -> None:
+        self._staged, self._folder, self._writer, self._first = staged, folder, writer, first
+        self._numbers = deque(numbers)
+        self._is_ahead = writer.ahead
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="chunk", initializer=step_back)
+        self._coming: Future[Any] | None = None
+        if self._is_ahead:
+            self._begin_next()
 
-    if not writer.ahead or len(numbers) < 2:
-        for number in numbers:
-            yield number, ready(number)
-        return
-    with ThreadPoolExecutor(1, thread_name_prefix="chunk", initializer=step_back) as pool:
-        coming: Future[Any] | None = pool.submit(ready, numbers[0])
-        for number, following in zip(numbers, [*numbers[1:], None], strict=True):
-            assert coming is not None
-            chunk = coming.result()
-            coming = pool.submit(ready, following) if following is not None else None
-            yield number, chunk
+    def take(self) -> tuple[int, Any]:
+        """Return the next (number, chunk); waits for it."""
+        number = self._numbers.popleft()
+        if self._coming is None:
+            return number, self._ready(number)
+        chunk = self._coming.result()
+        self._begin_next()
+        return number, chunk
+
+    def take_at_once(self) -> tuple[int, Any] | None:
+        """Return the next one where there is one that is ready by now."""
+        if self._coming is None or not self._coming.done():
+            return None
+        return self.take()
+
+    def _ready(self, number: int) -> Any:
+        if number == 0 and self._first is not None:
+            return self._first
+        return made_ready(self._staged, self._folder, self._writer, number)
+
+    def _begin_next(self) -> None:
+        self._coming = None
+        if self._numbers:
+            self._coming = self._pool.submit(self._ready, self._numbers[0])
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._pool.shutdown()
 
 
 def _note_chunk(con: Connection, dataset: str, layout: str, number: int, counts: Counts) -> None:

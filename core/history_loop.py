@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from core.errors import FeedError, RateLimited, Restricted, StoreError
+from core.errors import FeedError, RateLimited, Restricted, StoreBusy, StoreError
 from core.feed.backoff import backoff_delays
 from core.store import Connection, Store
 
@@ -50,7 +50,9 @@ class HistoryLoop:
                 self.trouble, delays = "", backoff_delays()
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), IDLE_S)
+                # Python 3.11's wait_for forgets a cancellation that comes together with the wake.
+                async with asyncio.timeout(IDLE_S):
+                    await self._wake.wait()
             self._wake.clear()
 
     async def write(self, write: Callable[[Connection], None]) -> None:
@@ -64,6 +66,8 @@ class HistoryLoop:
             try:
                 await asyncio.to_thread(attempt)
                 break
+            except StoreBusy:
+                await asyncio.sleep(PAUSE_S)
             except StoreError as error:
                 self.trouble = str(error)
                 await asyncio.sleep(BUSY_WAIT_S)

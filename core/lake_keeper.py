@@ -55,7 +55,8 @@ class LakeKeeper:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), END_S)
+                async with asyncio.timeout(END_S):
+                    await process.wait()
             raise
         if process.returncode == 0:
             logger.info("retention: %s", said.decode(errors="replace").strip())

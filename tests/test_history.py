@@ -19,6 +19,7 @@ from core.feed.rest import RestClient
 from core.feed.rest_bars import BarsClient, FundingRate, KlinePage
 from core.funding import FundingKeeper
 from core.history import MinutesKeeper
+from core.history_loop import HistoryLoop
 from core.history_writer import (
     FUNDING,
     KLINES,
@@ -281,6 +282,26 @@ def test_klines_are_idempotent_and_the_newest_word_wins(store: Store) -> None:
     with store.read() as con:
         rows = con.execute("select symbol, close from klines order by symbol, ts").fetchall()
     assert rows == [("btcusdt", 2.0)] * 8 + [("btcusdt", 5.0)] * 2 + [("ethusdt", 2.0)] * 10
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_job_that_is_woken_and_cancelled_at_once_ends(store: Store, turns: int) -> None:
+    """With asyncio.wait_for, some of these cancellations were lost and the job went on."""
+
+    async def idle() -> bool:
+        return False
+
+    async def main() -> None:
+        loop = HistoryLoop("nothing", store)
+        loop.wake()
+        task = asyncio.create_task(loop.run(idle))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=5.0)
+        assert done == {task}
+
+    asyncio.run(main())
 
 
 # -- funding -----------------------------------------------------------------------------

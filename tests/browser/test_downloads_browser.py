@@ -53,7 +53,7 @@ def test_a_bundle_shows_the_same_view_on_another_machine(
     there.page.goto(f"{empty_server.url}/data?source=binance&section=Bring+data")
     there.page.wait_for_selector(".pd-upload input", state="attached")
     there.page.set_input_files(".pd-upload input", [str(path)])
-    there.page.get_by_role("button", name="Open", exact=True).click(timeout=30_000)
+    there.page.get_by_role("button", name="Open view", exact=True).click(timeout=30_000)
     there.page.get_by_role("link", name="pair view of the bundle").first.click(timeout=30_000)
     there.wait_for_chart()
     there.page.get_by_text("every number is the same to the last digit").wait_for()

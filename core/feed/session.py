@@ -189,7 +189,9 @@ class Session:
     async def _read(self, connection: FrameConnection) -> str:
         try:
             while True:
-                connection.received.append(await connection.recv(decode=False))
+                # In two lines: take() puts a new list in place while recv() waits.
+                frame = await connection.recv(decode=False)
+                connection.received.append(frame)
         except ConnectionClosed as closed:
             if closed.rcvd is None:
                 return f"the connection broke off: {closed.__cause__ or closed}"

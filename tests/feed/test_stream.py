@@ -239,12 +239,17 @@ def test_fragments_and_floods_are_read_like_everything_else(
         await until(lambda: exchange.streams and all(exchange.streams.values()))
         whole = trade("ausdt@aggTrade", 5)
         client = exchange.clients[0]
+        # One message in fragments before, one after the frames have been taken for the first time.
         await client.send([whole[:40].decode(), whole[40:].decode()])
+        await until(lambda: 5 in feed.ids("ausdt"))
+        whole = trade("ausdt@aggTrade", 6)
+        await client.send([whole[:40].decode(), whole[40:].decode()])
+        await until(lambda: 6 in feed.ids("ausdt"))
         for agg_id in range(10_000, 11_000):
             client.protocol.send_text(trade("ausdt@aggTrade", agg_id))
         client.send_data()
-        await until(lambda: len(feed.ids("ausdt")) == 1001)
-        assert feed.batches >= 2
+        await until(lambda: len(feed.ids("ausdt")) == 1002)
+        assert feed.batches >= 4
 
     play(scene, batch_s=0.5, silence_s=5.0)
 

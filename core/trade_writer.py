@@ -71,7 +71,7 @@ def write_trades(
     if len(fresh):
         _insert(con, fresh)
         counts = dict(fresh.group_by("symbol").len().iter_rows())
-    write_ledgers(con, fresh, ledgers, missing, now_ms)
+    write_ledgers(con, runs_of(fresh), ledgers, missing, now_ms)
     bump_versions(con, {*counts, *(m.symbol for m in missing)})
     return FlushResult(len(fresh), len(trades) - len(fresh), counts)
 
@@ -110,6 +110,14 @@ def only_new(batch: pl.DataFrame, ledgers: dict[str, SymbolLedger]) -> pl.DataFr
         for symbol, part in _by_symbol(batch)
     ]
     return batch.filter(pl.Series(np.concatenate(masks))) if masks else batch
+
+
+def runs_of(batch: pl.DataFrame) -> dict[str, list[Interval]]:
+    """Return the runs of ids of each symbol; the batch is sorted by symbol and id."""
+    return {
+        symbol: gaps.runs(part["agg_id"].to_numpy(), part["ts"].to_physical().to_numpy())
+        for symbol, part in _by_symbol(batch)
+    }
 
 
 def _by_symbol(batch: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
@@ -166,24 +174,22 @@ def _clusters(times_s: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
 
 def write_ledgers(
     con: Connection,
-    fresh: pl.DataFrame,
+    fresh: dict[str, list[Interval]],
     ledgers: dict[str, SymbolLedger],
     missing: Sequence[Missing],
     now_ms: int,
 ) -> None:
     """Bring coverage and gaps up to date; only rows that changed are touched.
 
-    ``fresh`` is what was stored now, sorted by symbol and id; its symbols and those of
-    ``missing`` are all in ``ledgers``.
+    ``fresh`` has the runs of ids that were stored now; its symbols and those of ``missing`` are
+    all in ``ledgers``.
     """
     dropped: list[tuple[str, Interval]] = []
     added: list[tuple[str, Interval]] = []
     structure: set[str] = {m.symbol for m in missing}
-    for symbol, part in _by_symbol(fresh):
+    for symbol, runs in fresh.items():
         old = ledgers[symbol].intervals
-        new = gaps.merged(
-            [*old, *gaps.runs(part["agg_id"].to_numpy(), part["ts"].to_physical().to_numpy())]
-        )
+        new = gaps.merged([*old, *runs])
         before, after = set(old), set(new)
         dropped += [(symbol, interval) for interval in before - after]
         added += [(symbol, interval) for interval in after - before]

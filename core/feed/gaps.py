@@ -77,6 +77,18 @@ def held_mask(ids: Ids, intervals: Sequence[Interval]) -> npt.NDArray[np.bool_]:
     return (at >= 0) & (ids <= lasts[np.maximum(at, 0)])
 
 
+def overlap(some: Sequence[Interval], others: Sequence[Interval]) -> bool:
+    """Return whether any id is in both; ``others`` are sorted and disjoint."""
+    if not some or not others:
+        return False
+    firsts = np.fromiter((i.first_id for i in others), np.int64, len(others))
+    lasts = np.fromiter((i.last_id for i in others), np.int64, len(others))
+    begin = np.fromiter((i.first_id for i in some), np.int64, len(some))
+    end = np.fromiter((i.last_id for i in some), np.int64, len(some))
+    at = np.searchsorted(firsts, end, side="right") - 1
+    return bool(((at >= 0) & (lasts[np.maximum(at, 0)] >= begin)).any())
+
+
 def merged(intervals: Iterable[Interval]) -> list[Interval]:
     """Return the union, sorted by id, neighbours that touch joined into one."""
     result: list[Interval] = []

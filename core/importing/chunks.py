@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from core.feed.gaps import Interval, overlap
 from core.importing.partial import NO_BARS, partial_bars
 from core.models import FlushResult
 from core.sql import sql
@@ -20,7 +21,7 @@ from core.trade_writer import (
     bump_versions,
     load_ledgers,
     merge_bars,
-    only_new,
+    runs_of,
     write_ledgers,
     write_trades,
 )
@@ -28,22 +29,31 @@ from core.trade_writer import (
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Trades (TRADE_SCHEMA's columns) sorted by symbol, ts, id, and what they add to the bars.
+    """Trades (TRADE_SCHEMA's columns) sorted by symbol, ts, id, and what they add to the file.
 
-    ``seconds`` and ``minutes`` are partial bars with the columns of ``bars_1s``.
+    ``seconds`` and ``minutes`` are partial bars with the columns of ``bars_1s``; ``runs`` are the
+    ids by symbol, ``counts`` the trades; ``source`` is that of all of them, None where they differ.
     """
 
     trades: pl.DataFrame
     seconds: pl.DataFrame
     minutes: pl.DataFrame
+    runs: dict[str, list[Interval]]
+    counts: dict[str, int]
+    source: str | None
 
 
 def prepared(trades: pl.DataFrame) -> Chunk:
     """Return the chunk of trades that are unique by (symbol, id); takes no lock."""
     if not trades.height:
-        return Chunk(trades, NO_BARS, NO_BARS)
-    ordered = trades if _is_in_order(trades) else trades.sort("symbol", "ts", "agg_id")
-    return Chunk(ordered, *partial_bars(ordered))
+        return Chunk(trades, NO_BARS, NO_BARS, {}, {}, None)
+    counts = dict(trades.group_by("symbol").len().sort("symbol").iter_rows())
+    one = len(counts) == 1
+    by_id = trades if one and trades["agg_id"].is_sorted() else trades.sort("symbol", "agg_id")
+    ordered = by_id if one and by_id["ts"].is_sorted() else trades.sort("symbol", "ts", "agg_id")
+    sources = trades["source"].unique().to_list()
+    source = sources[0] if len(sources) == 1 else None
+    return Chunk(ordered, *partial_bars(ordered), runs_of(by_id), counts, source)
 
 
 def write_chunk(con: Connection, chunk: Chunk, *, now_ms: int) -> FlushResult:
@@ -52,31 +62,28 @@ def write_chunk(con: Connection, chunk: Chunk, *, now_ms: int) -> FlushResult:
     Where some of it is held by now, after all (the worker filled a gap meanwhile), it is
     `write_trades` that does it.
     """
-    by_id = _sorted_by_id(chunk.trades)
-    symbols = _symbols(by_id)
+    symbols = list(chunk.counts)
     if not symbols:
         return FlushResult(0, 0)
     ledgers = load_ledgers(con, symbols)
-    if len(only_new(by_id, ledgers)) < len(by_id):
+    if any(overlap(chunk.runs[symbol], ledgers[symbol].intervals) for symbol in symbols):
         return write_trades(con, chunk.trades, now_ms=now_ms)
-    _insert(con, chunk.trades, symbols)
+    _insert(con, chunk)
     fold_bars(con, chunk.seconds, chunk.minutes)
-    write_ledgers(con, by_id, ledgers, (), now_ms)
+    write_ledgers(con, chunk.runs, ledgers, (), now_ms)
     bump_versions(con, symbols)
-    counts = dict(by_id.group_by("symbol").len().iter_rows())
-    return FlushResult(len(by_id), 0, counts)
+    return FlushResult(chunk.trades.height, 0, chunk.counts)
 
 
-def _insert(con: Connection, trades: pl.DataFrame, symbols: list[str]) -> None:
-    sources = trades["source"].unique().to_list()
-    if len(symbols) == len(sources) == 1:
-        # Handing over two columns of one text each would cost a fifth of the insert.
-        text = sql("import_trades").replace("symbol,", "$symbol,").replace("source", "$source")
-        with _registered(con, new_chunk=trades.drop("symbol", "source")):
-            con.execute(text, {"symbol": symbols[0], "source": sources[0]})
+def _insert(con: Connection, chunk: Chunk) -> None:
+    if chunk.source is None or len(chunk.counts) > 1:
+        with _registered(con, new_chunk=chunk.trades):
+            con.execute(sql("import_trades"))
         return
-    with _registered(con, new_chunk=trades):
-        con.execute(sql("import_trades"))
+    # Handing over two columns of one text each would cost a fifth of the insert.
+    text = sql("import_trades").replace("symbol,", "$symbol,").replace("source", "$source")
+    with _registered(con, new_chunk=chunk.trades.drop("symbol", "source")):
+        con.execute(text, {"symbol": next(iter(chunk.counts)), "source": chunk.source})
 
 
 def fold_bars(con: Connection, seconds: pl.DataFrame, minutes: pl.DataFrame) -> None:
@@ -94,17 +101,3 @@ def _registered(con: Connection, **frames: pl.DataFrame) -> Iterator[None]:
     finally:
         for name in frames:
             con.unregister(name)
-
-
-def _is_in_order(trades: pl.DataFrame) -> bool:
-    return trades["ts"].is_sorted() and trades["agg_id"].is_sorted() and len(_symbols(trades)) == 1
-
-
-def _sorted_by_id(trades: pl.DataFrame) -> pl.DataFrame:
-    if trades["symbol"].n_unique() <= 1 and trades["agg_id"].is_sorted():
-        return trades
-    return trades.sort("symbol", "agg_id")
-
-
-def _symbols(trades: pl.DataFrame) -> list[str]:
-    return sorted(trades["symbol"].unique())

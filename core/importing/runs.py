@@ -57,7 +57,8 @@ class Runs:
         self._waiting.append(rows.select(self._finish.columns))
         self._rows += rows.height
         self._taken += rows.height
-        while self._rows >= records.CHUNK_ROWS:
+        # What is left over by a quarter goes with the last one: a small chunk costs as much.
+        while self._rows >= records.CHUNK_ROWS * 5 // 4:
             everything = pl.concat(self._waiting)
             rest = everything.slice(records.CHUNK_ROWS)
             self._waiting, self._rows = [rest], rest.height

@@ -107,6 +107,7 @@ from pathlib import Path
 from core.importing import committing, records
 records.CHUNK_ROWS = {chunk}
 committing.PAUSE_ALONE_S = {pause}
+committing.ENOUGH_S = 0.0
 from core.imports import main
 sys.exit(main(["--job", sys.argv[1]]))
 """

@@ -34,7 +34,7 @@ insert into lake_files
 select symbol, $day::date,
     $lake || '/symbol=' || symbol || '/date=' || $day::date || '/part.parquet',
     sum(trades), min(first_id), max(last_id), min(first_ts), max(last_ts), 'not computed',
-    now() at time zone 'UTC'
+    now() at time zone 'UTC', null, null
 from minutes group by symbol
 """
 TABLE = """

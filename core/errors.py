@@ -6,6 +6,7 @@
     │   ├── StoreBusy          another process held the file for the whole wait
     │   ├── StoreFull          the disk refused a write
     │   ├── StoreMissing       there is no file yet
+    │   ├── LakeMissing        files of the lake are gone, or cannot be read
     │   ├── WrongFile          not a DuckDB file, not ours, or newer than the program
     │   ├── WrongVenue         the file belongs to another exchange
     │   └── WorkerRunning      a second worker wanted the same file
@@ -47,6 +48,10 @@ class StoreFull(StoreError):
 
 class StoreMissing(StoreError):
     """There is no file at the path yet; the worker makes it at its first start."""
+
+
+class LakeMissing(StoreError):
+    """Parquet files of the lake are not where they were, or cannot be read."""
 
 
 class WrongFile(StoreError):

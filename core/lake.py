@@ -4,6 +4,7 @@
 exactly one of them. Every function takes the cursor of `Store.read`, or one like it, first.
 
     python -m core.lake --keep-days 30 [--lake PATH] [--db FILE] [--dry-run]
+    python -m core.lake --verify [--db FILE]
 """
 
 from __future__ import annotations
@@ -14,18 +15,15 @@ from datetime import datetime
 
 import polars as pl
 
+from core.lake_check import demand_readable, demand_there
+from core.lake_places import LakeFile, lake_files
 from core.sql import sql
 from core.store import Connection
 
 
-def lake_paths(con: Connection, symbol: str, start: datetime, end: datetime) -> list[str]:
+def lake_parts(con: Connection, symbol: str, start: datetime, end: datetime) -> list[LakeFile]:
     """Return the Parquet files with trades of the symbol that may lie in [start, end)."""
-    rows = con.execute(
-        "select path from lake_files "
-        "where symbol = $symbol and first_ts < $end and last_ts >= $start order by first_ts, path",
-        {"symbol": symbol, "start": start, "end": end},
-    ).fetchall()
-    return [row[0] for row in rows]
+    return lake_files(con, start, end, symbol)
 
 
 def trades_sql(paths: Sequence[str]) -> str:
@@ -50,7 +48,8 @@ def load_trades(
 ) -> pl.DataFrame:
     """Return the trades of [start, end) by (ts, agg_id), at most ``limit`` of them.
 
-    Columns: those of core.models.TRADE_SCHEMA. Raises StoreError where a lake file is not there.
+    Columns: those of core.models.TRADE_SCHEMA. Raises LakeMissing, as the other two do, where a
+    file of the lake is gone or cannot be read.
     """
     query = "from ({trades}) order by ts, agg_id limit $limit"
     return _frame(con, query, symbol, start, end, limit=limit)
@@ -77,10 +76,18 @@ def load_bars_from_trades(
 def _frame(
     con: Connection, query: str, symbol: str, start: datetime, end: datetime, **more: object
 ) -> pl.DataFrame:
-    paths = lake_paths(con, symbol, start, end)
+    parts = lake_parts(con, symbol, start, end)
+    demand_there(parts)
+    paths = [part.path for part in parts]
     text = query.replace("{trades}", trades_sql(paths))
     parameters = trades_parameters(paths, symbol, start, end) | more
-    frame: pl.DataFrame = con.sql(text, params=parameters).pl()
+    try:
+        frame: pl.DataFrame = con.sql(text, params=parameters).pl()
+    except Exception as error:  # DuckDB's own classes are the store's to know
+        # What only took too long says nothing of the files, and has no time left to look at them.
+        if type(error).__name__ != "InterruptException":
+            demand_readable(parts)
+        raise
     return frame.with_columns(
         pl.col(pl.Datetime("us")).dt.cast_time_unit("ms"), pl.col(pl.Decimal).cast(pl.Float64)
     )

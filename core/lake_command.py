@@ -1,4 +1,4 @@
-"""`python -m core.lake`: moves finished days, from a terminal or started by the worker."""
+"""`python -m core.lake`: moves finished days, by hand or by the worker, and checks the lake."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.config import load_settings, parse_keep_days
 from core.errors import ConfigError, PerpduckError
+from core.lake_check import verify_lake
 from core.lake_job import Day, days_to_move, move_days
 from core.store import Store, open_store
 from core.trade_writer import utc_now
@@ -24,13 +25,15 @@ def main(arguments: list[str] | None = None) -> int:
             lake=options.lake,
             retention_days=given and parse_keep_days("--keep-days", given),
         )
-        if settings.retention_days is None:
+        if settings.retention_days is None and not options.verify:
             raise ConfigError("Say how many days stay in the file: --keep-days 30")
-        before = utc_now().date() - timedelta(days=settings.retention_days)
+        before = utc_now().date() - timedelta(days=settings.retention_days or 0)
     except ConfigError as error:
         print(f"perpduck lake: {error}", file=sys.stderr)
         return 2
     try:
+        if options.verify:
+            return _verify(open_store(settings.db), settings.lake)
         return _run(open_store(settings.db), settings.lake, before, is_dry=options.dry_run)
     except PerpduckError as error:
         print(f"\nperpduck lake: {error}", file=sys.stderr)
@@ -48,7 +51,31 @@ def _parser() -> argparse.ArgumentParser:
     add("--lake", help="folder (default: PERPDUCK_LAKE, or <database>-lake beside the file)")
     add("--db", type=Path, help="the DuckDB file (default: PERPDUCK_DB, or data/perpduck.duckdb)")
     add("--dry-run", action="store_true", help="say what would move; change nothing")
+    add("--verify", action="store_true", help="check every file of the lake; move nothing")
     return parser
+
+
+def _verify(store: Store, lake: str) -> int:
+    check = verify_lake(store, lake, _show_check)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    for file, words in check.broken:
+        print(f"{file.day} {file.symbol}: {file.path} {words}")
+    total = check.whole + check.readable + len(check.broken)
+    unknown = f"; {check.readable:,} can be read, and have no sha256" if check.readable else ""
+    print(f"{check.whole:,} of {total:,} files are as they were written{unknown}")
+    if check.broken:
+        print(
+            f"{len(check.broken):,} are gone or broken. Bring them back from a copy, or say with "
+            "--lake (or PERPDUCK_LAKE) where the lake is now",
+            file=sys.stderr,
+        )
+    return 1 if check.broken else 0
+
+
+def _show_check(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done:,} of {total:,} files", end="", file=sys.stderr, flush=True)
 
 
 def _run(store: Store, lake: str, before: date, *, is_dry: bool) -> int:

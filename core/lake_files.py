@@ -16,6 +16,7 @@ from urllib.parse import quote
 import polars as pl
 
 from core.errors import ConfigError, StoreError, StoreFull
+from core.lake_places import is_remote
 from core.sql import sql
 from core.store import Connection
 from core.store_file import MIN_FREE_BYTES, instance
@@ -27,7 +28,12 @@ _UNSAFE = frozenset("/\\:*?'\"<>|[]{}%=#&+ ~\x7f")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a set of trades is known by: equal facts, equal rows."""
+    """What a set of trades is known by: equal facts, equal rows.
+
+    ``checksum`` comes from DuckDB's ``hash``, which another version of it may compute otherwise: it
+    is compared within a run only, between write and delete. Files of the lake are held to their
+    sha256 later (`core.lake_check`).
+    """
 
     trades: int
     first_id: int
@@ -62,11 +68,6 @@ def demand_lake(lake: str) -> None:
         return
     with contextlib.closing(instance()) as con, told(lake):
         con.execute(f"copy (select 1 as works) to '{lake}/.perpduck-probe.parquet'")
-
-
-def is_remote(lake: str) -> bool:
-    """Whether it is no folder of this machine."""
-    return "://" in lake
 
 
 def write_part(path: str, rows: pl.DataFrame) -> None:
@@ -156,7 +157,7 @@ def told(place: str) -> Iterator[None]:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         if is_remote(place):
             raise ConfigError(
-                f"DuckDB cannot write to {place}: {text}. Perpduck downloads no extensions; give a "
+                f"DuckDB cannot use {place}: {text}. Perpduck downloads no extensions; give a "
                 "folder of this machine, or one that the bucket is mounted at"
             ) from error
         if "No space left" in text:

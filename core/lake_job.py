@@ -1,7 +1,9 @@
 """Retention: finished days move from the file to the lake, verified before they leave.
 
 A part (some hours of a symbol's day) is copied in one short read, written to Parquet, read back,
-and compared with the rows in the very transaction that deletes them. Whatever ends the job in
+and compared with the rows in the very transaction that deletes them: by count, ids, times, and a
+checksum of DuckDB's that means nothing beyond this run. The file's sha256 is kept for later
+(`core.lake_check`). Whatever ends the job in
 between, each trade is in the file or in a registered part, and in one of them only.
 """
 
@@ -18,6 +20,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from core.errors import StoreBusy
+from core.lake_check import file_sha256
 from core.lake_files import (
     Facts,
     Pending,
@@ -29,6 +32,7 @@ from core.lake_files import (
     remove_part,
     write_part,
 )
+from core.lake_places import kept_names
 from core.sql import sql
 from core.store import Connection, Store
 from core.trade_writer import bump_versions, utc_now
@@ -144,7 +148,10 @@ class _Move:
         if path is None:
             return
         with _reading(self._store) as con:
-            known = con.execute("select 1 from lake_files where path = ?", [path]).fetchall()
+            # By the end of its path, whatever the folders above it are called now.
+            known = con.execute(
+                "select 1 from lake_files where ends_with($path, path)", {"path": path}
+            ).fetchall()
         if not known:
             logger.info("removing %s, which a run that was ended left unregistered", path)
             remove_part(path)
@@ -187,7 +194,7 @@ class _Move:
         return None
 
     def _registered(self, part: Part, path: str, written: Facts, ids: pl.DataFrame) -> bool:
-        is_equal, held_s = _register(self._store, part, path, written, ids)
+        is_equal, held_s = _register(self._store, part, self._lake, path, written, ids)
         if held_s > HELD_S:
             self._part_trades = max(LEAST_TRADES, min(self._part_trades, written.trades) // 2)
         elif held_s < HELD_S / 3 and written.trades > self._part_trades // 2:
@@ -206,7 +213,7 @@ def _copied(store: Store, part: Part) -> pl.DataFrame:
 
 
 def _register(
-    store: Store, part: Part, path: str, written: Facts, ids: pl.DataFrame
+    store: Store, part: Part, lake: str, path: str, written: Facts, ids: pl.DataFrame
 ) -> tuple[bool, float]:
     """Delete exactly the rows that the file ``path`` was seen to hold, and register it.
 
@@ -216,7 +223,8 @@ def _register(
     where: dict[str, object] = {
         "symbol": part.symbol, "first": written.first_ts, "last": written.last_ts,
     }  # fmt: skip
-    is_equal = False
+    kept, root = kept_names(store.path, lake, path)
+    sha256, is_equal = file_sha256(path), False
     with store.write(wait_s=WRITE_WAIT_S) as con:
         began = time.monotonic()
         con.register("moved", ids)
@@ -225,9 +233,9 @@ def _register(
         if is_equal:
             con.execute(sql("lake_delete"), where)
             con.execute(
-                "insert into lake_files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [part.symbol, part.day, path, written.trades, written.first_id, written.last_id,
-                 written.first_ts, written.last_ts, written.checksum, utc_now()],
+                "insert into lake_files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [part.symbol, part.day, kept, written.trades, written.first_id, written.last_id,
+                 written.first_ts, written.last_ts, written.checksum, utc_now(), root, sha256],
             )  # fmt: skip
             bump_versions(con, [LAKE])
         con.unregister("moved")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from core.lake_places import database_path, found_path
 from core.sql import sql
 from core.store import Connection
 
@@ -36,7 +37,13 @@ def load_funding(con: Connection) -> pl.DataFrame:
 
 def load_lake(con: Connection) -> pl.DataFrame:
     """Return symbol, days, files, trades, first_day, last_day, paths of what left the file."""
-    return _frame(con, "own_lake")
+    frame = _frame(con, "own_lake")
+    db = database_path(con)
+    paths = [
+        [found_path(db, one["path"], one["lake"])[0] for one in kept]
+        for kept in frame["files_kept"].to_list()
+    ]
+    return frame.drop("files_kept").with_columns(paths=pl.Series(paths, dtype=pl.List(pl.String)))
 
 
 def load_imported_files(con: Connection, *, limit: int = 500) -> pl.DataFrame:

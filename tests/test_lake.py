@@ -18,10 +18,11 @@ from processes import ROOT, wait_for, worker_process
 
 from core import lake, lake_files, lake_job
 from core.config import FUNDING_S, default_lake, load_settings
-from core.errors import ConfigError, StoreBusy, StoreError
+from core.errors import ConfigError, LakeMissing, StoreBusy, StoreError
 from core.lake_files import Pending, encoded
 from core.lake_job import Day, days_to_move, move_days
 from core.lake_keeper import _until_next_day_s
+from core.lake_places import found_path
 from core.store import Store, open_store
 from core.trade_writer import write_trades
 
@@ -68,10 +69,12 @@ def value(store: Store, query: str) -> int:
 
 
 def registered(store: Store) -> list[tuple[str, date, str, int]]:
+    """Symbol, day, where the file lies now, and its trades."""
     with store.read(wait_s=20, limit_s=None) as con:
-        return con.execute(
-            "select symbol, day, path, trades from lake_files order by symbol, day, first_ts"
+        rows = con.execute(
+            "select symbol, day, path, lake, trades from lake_files order by symbol, day, first_ts"
         ).fetchall()
+    return [(*row[:2], found_path(store.path, *row[2:4])[0], row[4]) for row in rows]
 
 
 @pytest.fixture(autouse=True)
@@ -149,15 +152,15 @@ def test_only_the_files_of_the_range_are_read(store: Store, place: str) -> None:
     fill(store)
     move_days(store, place, BEFORE)
     with store.read() as con:
-        paths = lake.lake_paths(con, "btcusdt", datetime(2025, 10, 10, 1), FAR)
-        assert len(paths) == 1
-        assert "date=2025-10-10" in paths[0]
-        assert lake.lake_paths(con, "btcusdt", datetime(2025, 10, 12), FAR) == []
+        parts = lake.lake_parts(con, "btcusdt", datetime(2025, 10, 10, 1), FAR)
+        assert len(parts) == 1
+        assert "date=2025-10-10" in parts[0].path
+        assert lake.lake_parts(con, "btcusdt", datetime(2025, 10, 12), FAR) == []
     for symbol, _, path, _ in registered(store):
         if symbol != "btcusdt":
             Path(path).unlink()
     assert len(union(store, "btcusdt")) == 3000
-    with pytest.raises(StoreError, match="No files found"):
+    with pytest.raises(LakeMissing):
         union(store, "ethusdt")
 
 

@@ -100,5 +100,10 @@ create table lake_files (
     first_ts timestamp not null,
     last_ts timestamp not null,
     checksum varchar not null,
-    moved_at timestamp not null
+    moved_at timestamp not null,
+    -- The root that the path is relative to, itself relative to the database's folder where it
+    -- lies in there; null where the path is whole.
+    lake varchar,
+    -- Of the file's bytes, where it lies on a disk of this machine.
+    sha256 varchar
 );

@@ -13,6 +13,7 @@ from core.errors import (
     ConfigError,
     DataError,
     FeedLost,
+    LakeMissing,
     PerpduckError,
     RateLimited,
     Restricted,
@@ -49,6 +50,11 @@ _NOTICES: dict[type[PerpduckError], Notice] = {
         "There is no data yet", "Start the worker; it makes the file.", DATA_PAGE, is_grave=False
     ),
     StoreFull: Notice("The disk is full", "Make room; nothing stored was lost.", AGAIN),
+    LakeMissing: Notice(
+        "Files of the lake are missing",
+        "What needs their trades has to wait for them; everything else is shown.",
+        AGAIN,
+    ),
     WrongFile: Notice(
         "This is not a file that Perpduck can read",
         "Set PERPDUCK_DB to another path, or move the file away, then start the app again.",

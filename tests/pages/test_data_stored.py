@@ -118,7 +118,7 @@ def test_funding_shows_the_newest_rate_and_the_next_settlement(app: App, full: S
 def test_the_lake_is_listed_with_its_size(app: App, full: Store) -> None:
     part = full.path.parent / "part-0.parquet"
     part.write_bytes(b"x" * 2048)
-    day = "'2026-01-01', '2026-01-02', 'c', '2026-02-01'"
+    day = "'2026-01-01', '2026-01-02', 'c', '2026-02-01', null, null"
     run(
         full,
         f"insert into lake_files values ('btcusdt', '2026-01-01', '{part}', 7, 1, 7, {day}), "

@@ -1,0 +1,6 @@
+select symbol, day, path, lake, sha256
+from lake_files
+where
+    symbol = coalesce($symbol::varchar, symbol)
+    and first_ts < $end and last_ts >= $start
+order by first_ts, path

@@ -71,7 +71,7 @@ def write_trades(
     if len(fresh):
         _insert(con, fresh)
         counts = dict(fresh.group_by("symbol").len().iter_rows())
-    write_ledgers(con, runs_of(fresh), ledgers, missing, now_ms)
+    write_ledgers(con, _runs_of(fresh), ledgers, missing, now_ms)
     bump_versions(con, {*counts, *(m.symbol for m in missing)})
     return FlushResult(len(fresh), len(trades) - len(fresh), counts)
 
@@ -112,7 +112,7 @@ def only_new(batch: pl.DataFrame, ledgers: dict[str, SymbolLedger]) -> pl.DataFr
     return batch.filter(pl.Series(np.concatenate(masks))) if masks else batch
 
 
-def runs_of(batch: pl.DataFrame) -> dict[str, list[Interval]]:
+def _runs_of(batch: pl.DataFrame) -> dict[str, list[Interval]]:
     """Return the runs of ids of each symbol; the batch is sorted by symbol and id."""
     return {
         symbol: gaps.runs(part["agg_id"].to_numpy(), part["ts"].to_physical().to_numpy())

@@ -100,14 +100,11 @@ class AggTradesWriter:
 
     def ready(self, rows: pl.DataFrame) -> tuple[Chunk, int]:
         """Return the chunk of the trades that are not held, and how many are."""
-        trades = rows.select(
-            pl.lit(self._symbol).alias("symbol"), pl.all(), pl.lit("archive").alias("source")
-        )
         if not self._looked:  # resumed: it was checked before
             self._look()
         held = held_mask(rows["agg_id"].to_numpy(), self._held)
-        fresh = trades.filter(pl.Series(~held)) if held.any() else trades
-        return prepared(fresh), trades.height - fresh.height
+        fresh = rows.filter(pl.Series(~held)) if held.any() else rows
+        return prepared(self._symbol, "archive", fresh), rows.height - fresh.height
 
     def write(self, con: Connection, chunk: tuple[Chunk, int]) -> Counts:
         """Store trades, coverage, gaps, bars and versions."""

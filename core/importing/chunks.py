@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from core.feed.gaps import Interval, overlap
+from core.feed import gaps
+from core.feed.gaps import Interval
 from core.importing.partial import NO_BARS, partial_bars
 from core.models import FlushResult
 from core.sql import sql
@@ -21,7 +22,6 @@ from core.trade_writer import (
     bump_versions,
     load_ledgers,
     merge_bars,
-    runs_of,
     write_ledgers,
     write_trades,
 )
@@ -29,31 +29,29 @@ from core.trade_writer import (
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Trades (TRADE_SCHEMA's columns) sorted by symbol, ts, id, and what they add to the file.
+    """Trades of one symbol, sorted by ts and id, and what they add to the file.
 
-    ``seconds`` and ``minutes`` are partial bars with the columns of ``bars_1s``; ``runs`` are the
-    ids by symbol, ``counts`` the trades; ``source`` is that of all of them, None where they differ.
+    ``trades`` has TRADE_SCHEMA's columns but symbol and source; ``seconds`` and ``minutes`` are
+    partial bars with the columns of ``bars_1s``; ``runs`` are the ids.
     """
 
+    symbol: str
+    source: str
     trades: pl.DataFrame
     seconds: pl.DataFrame
     minutes: pl.DataFrame
-    runs: dict[str, list[Interval]]
-    counts: dict[str, int]
-    source: str | None
+    runs: list[Interval]
 
 
-def prepared(trades: pl.DataFrame) -> Chunk:
-    """Return the chunk of trades that are unique by (symbol, id); takes no lock."""
+def prepared(symbol: str, source: str, trades: pl.DataFrame) -> Chunk:
+    """Return the chunk of trades that are unique by id; takes no lock."""
     if not trades.height:
-        return Chunk(trades, NO_BARS, NO_BARS, {}, {}, None)
-    counts = dict(trades.group_by("symbol").len().sort("symbol").iter_rows())
-    one = len(counts) == 1
-    by_id = trades if one and trades["agg_id"].is_sorted() else trades.sort("symbol", "agg_id")
-    ordered = by_id if one and by_id["ts"].is_sorted() else trades.sort("symbol", "ts", "agg_id")
-    sources = trades["source"].unique().to_list()
-    source = sources[0] if len(sources) == 1 else None
-    return Chunk(ordered, *partial_bars(ordered), runs_of(by_id), counts, source)
+        return Chunk(symbol, source, trades, NO_BARS, NO_BARS, [])
+    by_id = trades if trades["agg_id"].is_sorted() else trades.sort("agg_id")
+    ordered = by_id if by_id["ts"].is_sorted() else trades.sort("ts", "agg_id")
+    runs = gaps.runs(by_id["agg_id"].to_numpy(), by_id["ts"].to_physical().to_numpy())
+    bars = partial_bars(ordered.with_columns(symbol=pl.lit(symbol)))
+    return Chunk(symbol, source, ordered, *bars, runs)
 
 
 def write_chunk(con: Connection, chunk: Chunk, *, now_ms: int) -> FlushResult:
@@ -62,28 +60,19 @@ def write_chunk(con: Connection, chunk: Chunk, *, now_ms: int) -> FlushResult:
     Where some of it is held by now, after all (the worker filled a gap meanwhile), it is
     `write_trades` that does it.
     """
-    symbols = list(chunk.counts)
-    if not symbols:
+    symbol, count = chunk.symbol, chunk.trades.height
+    if not count:
         return FlushResult(0, 0)
-    ledgers = load_ledgers(con, symbols)
-    if any(overlap(chunk.runs[symbol], ledgers[symbol].intervals) for symbol in symbols):
-        return write_trades(con, chunk.trades, now_ms=now_ms)
-    _insert(con, chunk)
+    ledgers = load_ledgers(con, [symbol])
+    if gaps.overlap(chunk.runs, ledgers[symbol].intervals):
+        names = {"symbol": pl.lit(symbol), "source": pl.lit(chunk.source)}
+        return write_trades(con, chunk.trades.with_columns(**names), now_ms=now_ms)
+    with _registered(con, new_chunk=chunk.trades):
+        con.execute(sql("import_trades"), {"symbol": symbol, "source": chunk.source})
     fold_bars(con, chunk.seconds, chunk.minutes)
-    write_ledgers(con, chunk.runs, ledgers, (), now_ms)
-    bump_versions(con, symbols)
-    return FlushResult(chunk.trades.height, 0, chunk.counts)
-
-
-def _insert(con: Connection, chunk: Chunk) -> None:
-    if chunk.source is None or len(chunk.counts) > 1:
-        with _registered(con, new_chunk=chunk.trades):
-            con.execute(sql("import_trades"))
-        return
-    # Handing over two columns of one text each would cost a fifth of the insert.
-    text = sql("import_trades").replace("symbol,", "$symbol,").replace("source", "$source")
-    with _registered(con, new_chunk=chunk.trades.drop("symbol", "source")):
-        con.execute(text, {"symbol": next(iter(chunk.counts)), "source": chunk.source})
+    write_ledgers(con, {symbol: chunk.runs}, ledgers, (), now_ms)
+    bump_versions(con, [symbol])
+    return FlushResult(count, 0, {symbol: count})
 
 
 def fold_bars(con: Connection, seconds: pl.DataFrame, minutes: pl.DataFrame) -> None:

@@ -30,7 +30,7 @@ from core.supervisor import WorkerLock
 from core.trade_writer import utc_now
 
 # A transaction that has lasted so long takes no further chunk: the whole of it stays below 0.6 s.
-ENOUGH_S = 0.2
+ENOUGH_S = 0.3
 # What the worker needs to get its turn, and what the app's readers need where there is none.
 PAUSE_S = 0.1
 PAUSE_ALONE_S = 0.02

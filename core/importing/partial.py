@@ -33,12 +33,13 @@ def partial_bars(trades: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """
     starts = _starts(trades)
     with contextlib.closing(_workshop().cursor()) as con:
-        con.register("partial_1s", _seconds(trades, starts, _sums(con, trades, starts)))
+        seconds = _seconds(trades, starts, _sums(con, trades, starts))
+        con.register("partial_1s", seconds)
         con.execute(sql("partial_bars_1min"))
-        # Stored in the order of time, as the worker's are.
-        seconds = con.sql("select * from partial_1s order by ts, symbol").pl()
         minutes = con.sql("select * from partial_1min order by ts, symbol").pl()
-    return seconds, minutes
+    # Stored in the order of time, as the worker's are; those of one symbol lie so.
+    is_in_order = seconds["ts"].is_sorted()
+    return seconds if is_in_order else seconds.sort("ts", "symbol"), minutes
 
 
 @functools.cache

@@ -13,7 +13,8 @@ from core.errors import PerpduckError
 
 # Four row groups of DuckDB: whole ones need no second writing. Two chunks, about a million rows,
 # hold the file for 0.3 to 0.5 s; on a busy machine a transaction takes one.
-CHUNK_ROWS = 4 * 122_880
+ROW_GROUP = 122_880
+CHUNK_ROWS = 4 * ROW_GROUP
 
 AGG_TRADES, TRADES, TICKS, KLINES, BARS = "aggTrades", "trades", "ticks", "klines", "bars"
 

@@ -123,7 +123,9 @@ def _written(folder: Path, name: str, rows: pl.DataFrame, key: str) -> ChunkFile
             f"{free / 1e6:.1f} MB are free in {folder}, where the import is prepared; make room "
             "and resume it"
         )
-    rows.write_parquet(folder / name, compression="lz4", statistics=False)
+    rows.write_parquet(
+        folder / name, compression="lz4", statistics=False, row_group_size=records.ROW_GROUP
+    )
     if not rows.height:
         return ChunkFile(name, 0, 0, 0)
     order = rows[key].to_physical()

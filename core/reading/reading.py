@@ -13,6 +13,7 @@ import polars as pl
 
 from core.errors import BadFile
 from core.models import KLINE_SCHEMA, TICK_SCHEMA, TRADE_SCHEMA
+from core.reading.ahead import Ahead
 from core.reading.archive_rows import ArchiveRows, archive_layout
 from core.reading.frames import Batch, Parsed, Reject, reject_frame
 from core.reading.kinds import PARQUET, Kind, recognised
@@ -62,6 +63,7 @@ class Reading:
         self._given, self._latest_us = symbol, latest_us
         self._hash: str | None = None
         self._source: Source | None = Source(path, limits)
+        self._ahead: Ahead | None = None
         self._begun = False
 
     def __enter__(self) -> Reading:
@@ -77,6 +79,8 @@ class Reading:
 
     def close(self) -> None:
         """Close the file; more than once does no harm."""
+        if self._ahead is not None:
+            self._ahead.close()
         if self._source is not None:
             self._source.close()
             self._source = None
@@ -118,7 +122,8 @@ class Reading:
     def _text(self, source: Source) -> Iterator[_Piece]:
         parser: _Parser | None = None
         chunk = _TEXT_CHUNK if self.kind == "ticks" else _ARCHIVE_CHUNK
-        for block in blocks(source, chunk):
+        self._ahead = Ahead(source)
+        for block in blocks(self._ahead, chunk):
             if parser is None:
                 if block.data and not block.data.isspace():
                     parser, block = self._parser(block)

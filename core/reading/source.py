@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import zipfile
@@ -16,14 +15,15 @@ import pyarrow as pa
 from core.errors import BadFile
 from core.reading.limits import Limits
 from core.reading.members import csv_member
+from core.reading.unfolding import BROKEN, gunzipped, unzipped
 
 GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK"
 _SUFFIXES = {".gz": GZIP, ".zst": ZSTD, ".zip": ZIP}
 # What decompressing raises on bytes that are not what they claim to be.
 _BROKEN = (
     zlib.error,
+    *BROKEN,
     zipfile.BadZipFile,
-    EOFError,
     OSError,
     pa.ArrowException,
     NotImplementedError,
@@ -115,7 +115,7 @@ class Source:
                 f"{self.name} is no {Path(self.name).suffix} file: it starts with {start!r}"
             )
         if start.startswith(GZIP):
-            return gzip.GzipFile(fileobj=self._raw)
+            return gunzipped(self._raw)
         if start.startswith(ZSTD):
             return pa.CompressedInputStream(pa.PythonFile(self._raw, mode="r"), "zstd")
         if start.startswith(ZIP):
@@ -128,7 +128,7 @@ class Source:
             info = csv_member(archive, self.name)
             self._check_claims(info)
             self.member = info.filename
-            return archive.open(info)
+            return unzipped(archive, info, self._raw)
         except BadFile:
             raise
         except (*_BROKEN, ValueError, RuntimeError) as error:

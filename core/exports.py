@@ -5,6 +5,8 @@ python -m core.exports trades btcusdt --from 2026-11-01 --out trades.parquet
 python -m core.exports pair arbusdt opusdt --timeframe 1min --method refit --out pair.csv
 python -m core.exports summary arbusdt opusdt --timeframe 1min --from 7d --out statistics.csv
 python -m core.exports correlation btcusdt ethusdt solusdt --from 7d --out -
+python -m core.exports correlation btcusdt ethusdt solusdt --from 7d --matrix --out matrix.csv
+python -m core.exports bundle arbusdt opusdt --timeframe 1min --from 1d --out pair.zip
 """
 
 from __future__ import annotations
@@ -19,14 +21,41 @@ from pathlib import Path
 import polars as pl
 
 from core.bar_sql import TIMEFRAMES, timeframe_seconds
+from core.bundle import Times, write_bundle
 from core.config import load_settings, parse_duration_s
 from core.errors import ConfigError, DataError, NotEnoughData, PerpduckError
-from core.exporting import bars_parts, pair_parts, pairs_parts, summary_parts, trades_parts
+from core.exporting import (
+    bars_parts,
+    matrix_parts,
+    pair_parts,
+    pairs_parts,
+    summary_parts,
+    trades_parts,
+    writing,
+)
 from core.exporting.parts import LIMIT_S, PATIENCE_S
 from core.exporting.tables import FORMATS, Format, write_parts
 from core.pair_spec import METHODS, PairSpec
-from core.queries import load_spans
+from core.queries import load_spans, load_symbols
 from core.store import Store, open_store
+from core.verdict import span_words
+
+BUNDLE = "bundle"
+# What stands in the columns; times are starts of bars, UTC.
+COLUMNS = """\
+columns:
+  bars         symbol, ts, open, high, low, close, volume (base units), quote_volume, trades,
+               taker_buy_volume, origin. origin is trades (ours), klines (the exchange's, where ours
+               are not complete), mixed or upload. trades counts aggregate trades in bars from
+               trades, and the exchange's raw trades, which are more, in bars from klines; mixed
+               adds up both. Uploaded bars have prices and volume only. What is not known is empty.
+  trades       symbol, agg_id, ts, price, size (base units), buyer_is_maker, source; of a dataset:
+               dataset, symbol, id, ts, price, size, side.
+  pair         ts, spread, zscore, corr, price_y, price_x, beta, alpha.
+  summary      name, value or text, and what the number stands on.
+  correlation  symbol_a, symbol_b, correlation, bars (common ones); with --matrix: symbol, and a
+               column a symbol.
+  bundle       a ZIP that shows the Pair page's view again (Data page, open a bundle)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +100,10 @@ def _spec(asked: Request) -> PairSpec:
 
 
 def _correlation(store: Store, asked: Request) -> Iterable[pl.DataFrame]:
-    return pairs_parts(
-        store, asked.symbols, asked.timeframe, asked.start, asked.end,
+    parts = matrix_parts if asked.options.matrix else pairs_parts
+    symbols = list(dict.fromkeys(asked.symbols))
+    return parts(
+        store, symbols, asked.timeframe, asked.start, asked.end,
         on=asked.options.on, kind=asked.options.kind, min_turnover=asked.options.min_turnover,
     )  # fmt: skip
 
@@ -95,18 +126,49 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings(db=options.db)
         path = settings.practice_db() if options.practice and options.db is None else settings.db
         store = open_store(path)
-        parts = KINDS[options.what](store, _request(store, options))
+        write = _writer(store, _request(store, options), form)
     except (ConfigError, DataError) as error:
         return _failed(error, 2)
     except PerpduckError as error:
         return _failed(error, 1)
     try:
-        rows = write_parts(parts, options.out, form)
+        written = write()
     except (PerpduckError, OSError) as error:
         return _failed(error, 1)
     if options.out != "-":
-        print(f"{options.out}: {rows:,} rows", file=sys.stderr)
+        print(f"{options.out}: {written}", file=sys.stderr)
     return 0
+
+
+def _writer(store: Store, asked: Request, form: Format | None) -> Callable[[], str]:
+    """Return what writes it, and says then how much it was."""
+    out = asked.options.out
+    if form is None:
+        return _bundle(store, asked)
+    parts = KINDS[asked.options.what](store, asked)
+    return lambda: f"{write_parts(parts, out, form):,} rows"
+
+
+def _bundle(store: Store, asked: Request) -> Callable[[], str]:
+    spec, given = _spec(asked), asked.options
+    begin = _time(given.judged_from, asked.end) if given.judged_from else asked.start
+    end = _time(given.judged_to, asked.end) if given.judged_to else asked.end
+    if not begin < end <= asked.end:
+        raise ConfigError(f"judged from {begin} to {end}: give a range that ends by {asked.end}")
+    span_s = (end - begin).total_seconds()
+    times = Times(asked.start, asked.end, begin, end, span_s)
+
+    def write() -> str:
+        with store.read(wait_s=PATIENCE_S, limit_s=LIMIT_S) as con:
+            ticks = dict(load_symbols(con).select("symbol", "tick_size").iter_rows())
+        of_both = (ticks.get(spec.y), ticks.get(spec.x))
+        shown_s = (asked.end - asked.start).total_seconds()
+        data = write_bundle(store, spec, span_words(shown_s), times, of_both)
+        with writing(given.out) as stream:
+            stream.write(data)
+        return f"{len(data):,} bytes"
+
+    return write
 
 
 def _failed(error: Exception, status: int) -> int:
@@ -116,17 +178,20 @@ def _failed(error: Exception, status: int) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m core.exports", description="Writes what the file holds as CSV or Parquet."
+        prog="python -m core.exports",
+        description="Writes what the file holds as CSV or Parquet, or a pair's view as a bundle.",
+        epilog=COLUMNS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("what", choices=sorted(KINDS))
+    add("what", choices=sorted([*KINDS, BUNDLE]))
     add("symbols", nargs="+", help="btcusdt, or btcusdt@dataset; a pair is y, then x")
     add("--timeframe", default="1min", choices=list(TIMEFRAMES))
     add(
         "--from", dest="begin", default=None, help="2026-11-01, 2026-11-01T12:00, or 7d before --to"
     )
     add("--to", default=None, help="the same; without it up to the newest")
-    add("--out", required=True, help="a path ending in .csv or .parquet, or - for the screen")
+    add("--out", required=True, help="a path ending in .csv or .parquet (bundle: .zip), or -")
     add("--format", choices=FORMATS, help="where --out does not say it")
     add("--db", type=Path, help="the DuckDB file (default: PERPDUCK_DB, or data/perpduck.duckdb)")
     add("--practice", action="store_true", help="the practice exchange's own file")
@@ -139,11 +204,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--min-turnover", type=float, default=0.0, help="quote units that a bar needs to count")
     add("--on", default="returns", choices=("returns", "levels"), help="correlation: of what")
     add("--kind", default="pearson", choices=("pearson", "spearman"), help="correlation: which")
+    add("--matrix", action="store_true", help="correlation: a column a symbol, not a row a pair")
+    add("--judged-from", help="bundle: what the verdict stands on (default: --from)")
+    add("--judged-to", help="bundle: the same (default: --to)")
     return parser
 
 
-def _format(options: argparse.Namespace) -> Format:
+def _format(options: argparse.Namespace) -> Format | None:
+    """Return the tables' format, None for a bundle."""
     by_suffix = Path(options.out).suffix.lstrip(".").lower()
+    if options.matrix and options.what != "correlation":
+        raise ConfigError(f"--matrix is of correlation, not of {options.what}; leave it out")
+    if options.what == BUNDLE:
+        if options.format or (options.out != "-" and by_suffix != "zip"):
+            raise ConfigError(f"--out {options.out!r}: a bundle is a ZIP; end it in .zip")
+        return None
     found = options.format or ("csv" if options.out == "-" else by_suffix)
     if found not in FORMATS:
         raise ConfigError(

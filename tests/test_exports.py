@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
+import os
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -15,12 +17,22 @@ import pytest
 from made import START_MS, trades_frame
 
 from core import queries
-from core.exporting import csv_bytes, parquet_bytes, parts, trades_parts, write_parts
+from core.bundle import Times, read_bundle, restored, write_bundle
+from core.errors import ConfigError, StoreFull
+from core.exporting import (
+    csv_bytes,
+    matrix_table,
+    parquet_bytes,
+    parts,
+    trades_parts,
+    write_parts,
+)
 from core.exporting.tables import safe
 from core.exports import main
 from core.lake_job import move_days
 from core.pair_spec import PairSpec, Provenance
 from core.pairs import analyse_pair
+from core.stats.correlation import CorrelationMatrix
 from core.store import Store, open_store
 from core.trade_writer import write_trades
 
@@ -181,9 +193,82 @@ def test_a_matrix_has_a_row_a_pair(full: Store, capsysbinary: pytest.CaptureFixt
     assert found["correlation"][0] == pytest.approx(1.0, abs=1e-6)
 
 
+MATRIX = ("correlation", "btcusdt", "ethusdt", "solusdt", "btcusdt", "--timeframe", "1s")
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_matrix_is_written_as_a_matrix(full: Store, tmp_path: Path, form: str) -> None:
+    out, pairs = tmp_path / f"matrix.{form}", tmp_path / "pairs.parquet"
+    assert run(full, *MATRIX, "--matrix", "--out", str(out)) == 0
+    assert run(full, *MATRIX, "--out", str(pairs)) == 0
+    found = pl.read_csv(out) if form == "csv" else pl.read_parquet(out)
+    names = ["btcusdt", "ethusdt", "solusdt"]
+    assert found.columns == ["symbol", *names]
+    assert found["symbol"].to_list() == names
+    values = found.select(names).to_numpy()
+    assert (values == values.T).all()
+    assert values.diagonal() == pytest.approx(1.0, abs=1e-12)
+    assert pl.read_parquet(pairs).height == 3
+    for one, other, value, _ in pl.read_parquet(pairs).iter_rows():
+        assert values[names.index(one), names.index(other)] == value
+
+
+def test_what_a_matrix_does_not_know_is_empty() -> None:
+    values = np.array([[1.0, np.nan, 0.5], [np.nan, np.nan, np.nan], [0.5, np.nan, 1.0]])
+    matrix = CorrelationMatrix(("a", "b", "c"), values, np.ones((3, 3), np.int64), "pearson")
+    assert csv_bytes(matrix_table(matrix, (2, 0, 1))) == (
+        b"symbol,c,a,b\nc,1.0,0.5,\na,0.5,1.0,\nb,,,\n"
+    )
+
+
+def test_a_bundle_from_a_script_is_that_of_the_page_s_code(full: Store, tmp_path: Path) -> None:
+    out = tmp_path / "pair.zip"
+    spec = PairSpec(
+        "btcusdt", "solusdt", "1s", False, "refit", window_bars=30, min_turnover=0.001,
+        carry_bars=2, refit_bars=40, burn_in_bars=300,
+    )  # fmt: skip
+    at = [START + timedelta(seconds=seconds) for seconds in (60, 840, 45, 800.5)]
+    times = Times(*at, 755.5)
+    words = ("--timeframe", "1s", "--raw", "--method", "refit", "--window", "30", "--carry", "2")
+    words += ("--min-turnover", "0.001", "--hold", "40", "--burn-in", "300", "--out", str(out))
+    for name, moment in zip(("from", "to", "judged-from", "judged-to"), at, strict=True):
+        words += (f"--{name}", moment.isoformat())
+    assert run(full, "bundle", "BTCUSDT", "solusdt", *words) == 0
+    here = read_bundle(write_bundle(full, spec, "15m", times))
+    there = restored(read_bundle(out.read_bytes()))
+    assert there.differences == ()
+    assert (there.bundle.spec, there.bundle.times) == (spec, times)
+    assert there.bundle.results == here.results
+    assert there.bundle.series.equals(here.series)
+    assert there.bundle.legs.closes.equals(here.legs.closes)
+    assert there.bundle.results["verdict"]["kind"] != "short"
+
+
+def test_a_bundle_is_judged_on_what_it_shows_unless_said(
+    full: Store, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert run(full, "bundle", "btcusdt", "ethusdt", "--timeframe", "1s", "--out", "-") == 0
+    found = restored(read_bundle(capsysbinary.readouterr().out))
+    times = found.bundle.times
+    assert (times.judged_from, times.judged_at) == (times.start, times.as_of)
+    assert found.differences == ()
+    assert found.analysis.series.height == 900
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
+        (("bundle", "btcusdt", "solusdt", "--out", "x.csv"), 2, "end it in .zip"),
+        (("bundle", "btcusdt", "--out", "x.zip"), 2, "a pair has two"),
+        (
+            ("bundle", "btcusdt", "solusdt", "--out", "x.zip", "--judged-to", "2100-01-01"),
+            2,
+            "a range that ends by",
+        ),
+        (("bars", "btcusdt", "--matrix", "--out", "x.csv"), 2, "leave it out"),
+        (("bars", "btcusdt", "--out", "no/such/x.csv"), 1, "no/such/x.csv cannot be written: "),
+        (("bars", "btcusdt", "--out", "no/such/x.csv"), 1, "/no/such; make it first"),
+        (("bundle", "btcusdt", "solusdt", "--out", "no/x.zip"), 1, "no/x.zip cannot be written"),
         (("bars", "nosuch", "--out", "x.csv"), 2, "nothing is held of nosuch"),
         (("bars", "btcusdt", "--out", "x.txt"), 2, "says no format"),
         (("bars", "btcusdt", "--out", "x.csv", "--from", "2030-01-01"), 2, "is no range"),
@@ -252,10 +337,62 @@ def test_a_failure_halfway_leaves_what_was_there(tmp_path: Path) -> None:
         yield pl.DataFrame({"a": [1]})
         raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="disk is full"):
+    with pytest.raises(ConfigError, match=r"x\.parquet cannot be written: the disk is full"):
         write_parts(failing(), str(out), "parquet")
     assert out.read_text() == "kept"
     assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]
+
+
+REFUSALS = [
+    (errno.ENOSPC, StoreFull, "was not written: the disk of .* is full; make room"),
+    (errno.EACCES, ConfigError, "cannot be written: no permission in "),
+    (errno.EROFS, ConfigError, "cannot be written: no permission in "),
+    (errno.EIO, ConfigError, "cannot be written: Input/output error"),
+]
+
+
+@pytest.mark.parametrize(("code", "kind", "said"), REFUSALS)
+def test_what_the_system_refuses_is_said_of_the_path_that_was_given(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    kind: type[Exception],
+    said: str,
+) -> None:
+    out = tmp_path / "x.csv"
+
+    def refuse(path: Path, *_: object) -> None:
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(kind, match=said) as found:
+        write_parts([pl.DataFrame({"a": [1]})], str(out), "csv")
+    assert str(out) in str(found.value)
+    assert ".part" not in str(found.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_place_for_a_file_s_bytes(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").mkdir()
+    with pytest.raises(ConfigError, match="is a folder"):
+        write_parts([pl.DataFrame({"a": [1]})], str(tmp_path / "x.csv"), "csv")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such rights there")
+def test_a_folder_that_may_not_be_written_says_so(tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    if os.access(locked, os.W_OK):
+        pytest.skip("who runs this may write everywhere")
+    with pytest.raises(ConfigError, match=rf"x\.csv cannot be written: no permission in {locked};"):
+        write_parts([pl.DataFrame({"a": [1]})], str(locked / "x.csv"), "csv")
+
+
+def test_the_help_says_what_stands_in_the_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "trades counts aggregate trades in bars from trades, and the exchange's raw" in text
 
 
 def test_days_in_the_lake_are_exported_with_the_rest(full: Store, tmp_path: Path) -> None:

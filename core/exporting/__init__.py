@@ -3,6 +3,8 @@
 from core.exporting.parts import (
     bars_parts,
     first_trades,
+    matrix_parts,
+    matrix_table,
     pair_columns,
     pair_parts,
     pairs_parts,
@@ -11,13 +13,15 @@ from core.exporting.parts import (
     trades_parts,
 )
 from core.exporting.summary import summary_table
-from core.exporting.tables import FORMATS, csv_bytes, parquet_bytes, write_parts
+from core.exporting.tables import FORMATS, csv_bytes, parquet_bytes, write_parts, writing
 
 __all__ = [
     "FORMATS",
     "bars_parts",
     "csv_bytes",
     "first_trades",
+    "matrix_parts",
+    "matrix_table",
     "pair_columns",
     "pair_parts",
     "pairs_parts",
@@ -27,4 +31,5 @@ __all__ = [
     "summary_table",
     "trades_parts",
     "write_parts",
+    "writing",
 ]

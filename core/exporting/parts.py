@@ -136,6 +136,36 @@ def pairs_parts(
     yield pairs_table(panel_correlation(panel, on=on, kind=kind))
 
 
+def matrix_parts(
+    store: Store,
+    symbols: Sequence[str],
+    timeframe: str,
+    start: datetime,
+    end: datetime,
+    *,
+    on: On = "returns",
+    kind: Kind = "pearson",
+    min_turnover: float = 0.0,
+) -> Iterator[pl.DataFrame]:
+    """Yield the correlation matrix as a matrix, in the order of the symbols.
+
+    Raises NotEnoughData below two symbols.
+    """
+    panel = read_panel(store, symbols, timeframe, start, end, min_turnover=min_turnover)
+    yield matrix_table(panel_correlation(panel, on=on, kind=kind))
+
+
+def matrix_table(matrix: CorrelationMatrix, order: Sequence[int] | None = None) -> pl.DataFrame:
+    """Return ``symbol`` and a column a symbol, rows and columns in ``order``; null: not known."""
+    places = list(range(len(matrix.symbols)) if order is None else order)
+    names = [matrix.symbols[place] for place in places]
+    columns = [
+        pl.Series(name, matrix.values[places, place], pl.Float64).fill_nan(None)
+        for name, place in zip(names, places, strict=True)
+    ]
+    return pl.DataFrame([pl.Series("symbol", names, pl.String), *columns])
+
+
 def pairs_table(matrix: CorrelationMatrix) -> pl.DataFrame:
     """Return symbol_a, symbol_b, correlation, bars: a row a pair, the highest first."""
     ranked = ranked_pairs(matrix)

@@ -6,6 +6,7 @@ Times are UTC: ISO with a Z in CSV, timestamps in Parquet.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,8 @@ from typing import IO, Literal
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from core.errors import ConfigError, PerpduckError, StoreFull
 
 Format = Literal["csv", "parquet"]
 FORMATS: tuple[Format, ...] = ("csv", "parquet")
@@ -48,20 +51,49 @@ def parquet_bytes(frame: pl.DataFrame) -> bytes:
 def write_parts(parts: Iterable[pl.DataFrame], out: str, form: Format) -> int:
     """Write the parts, one after the other, to a path or ``-`` for standard output.
 
-    Returns the number of rows. A file takes its name only when it is whole, so that a failure
-    leaves what was there. The next part is read while one is written.
+    Returns the number of rows. The next part is read while one is written. Raises as `writing`
+    does.
+    """
+    with writing(out) as stream:
+        return _write(parts, stream, form)
+
+
+@contextlib.contextmanager
+def writing(out: str) -> Iterator[IO[bytes]]:
+    """Yield what is written to a path, or to standard output for ``-``.
+
+    A file takes its name only when it is whole, so that a failure leaves what was there. Raises
+    ConfigError where the path cannot be written, StoreFull where its disk is full.
     """
     if out == "-":
-        return _write(parts, sys.stdout.buffer, form)
+        yield sys.stdout.buffer
+        return
     path = Path(out)
     part = path.with_name(f".{path.name}.part")
     try:
+        if path.is_dir():
+            raise ConfigError(f"{out} is a folder; give the path of a file in it")
         with part.open("wb") as stream:
-            rows = _write(parts, stream, form)
+            yield stream
         part.replace(path)
+    except OSError as error:
+        raise _refused(error, out) from error
     finally:
-        part.unlink(missing_ok=True)
-    return rows
+        # Where it could not be made, it cannot be looked for either.
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _refused(error: OSError, out: str) -> PerpduckError:
+    """Return what the system said of the file under way, as it concerns the path that was given."""
+    folder = Path(out).absolute().parent
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull(f"{out} was not written: the disk of {folder} is full; make room")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return ConfigError(f"{out} cannot be written: there is no folder {folder}; make it first")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ConfigError(f"{out} cannot be written: no permission in {folder}; give another path")
+    return ConfigError(f"{out} cannot be written: {error.strerror or error}")
 
 
 def _write(parts: Iterable[pl.DataFrame], stream: IO[bytes], form: Format) -> int:

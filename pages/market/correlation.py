@@ -19,7 +19,7 @@ from pages.shared.correlation_view import (
     matrix_view,
     pair_detail,
 )
-from pages.shared.downloads import downloads, failure_told, last_shown
+from pages.shared.downloads import downloads, failure_told, last_shown, tables
 from pages.shared.feeder import Feeder, feeder
 from pages.shared.figure import figure
 from pages.shared.frame import stale_words
@@ -49,7 +49,11 @@ def controls(available: list[str], held: float) -> MatrixChoice:
             lambda: last_shown(holder).table(),
             lambda: "perpduck-correlation",
             key="matrix-download",
-            words="Every pair of the matrix: symbol_a, symbol_b, correlation, common bars.",
+            words="Every pair of the matrix: symbol_a, symbol_b, correlation, common bars. Or the "
+            "matrix as it is shown: symbol, and a column a symbol; empty where it is not known.",
+            more=tables(
+                lambda: last_shown(holder).square(), "perpduck-correlation-matrix", "Matrix "
+            ),
         )
     return choice
 

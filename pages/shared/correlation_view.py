@@ -15,7 +15,7 @@ from core.charts import Spec
 from core.correlation_charts import matrix_chart, rolling_chart, signature_chart, size_label
 from core.downsample import thinned
 from core.errors import DataError
-from core.exporting import pairs_table
+from core.exporting import matrix_table, pairs_table
 from core.matrix import On, Panel, panel_correlation, read_panel
 from core.queries import load_newest_trades
 from core.stats.arrays import Floats
@@ -76,6 +76,10 @@ class MatrixView:
     def table(self) -> pl.DataFrame:
         """Return every pair, the strongest first, as it is downloaded."""
         return pairs_table(self.matrix)
+
+    def square(self) -> pl.DataFrame:
+        """Return the matrix as it is shown: ``symbol``, and a column a symbol."""
+        return matrix_table(self.matrix, self.order)
 
 
 @dataclass(frozen=True, slots=True)

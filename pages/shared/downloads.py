@@ -41,7 +41,7 @@ def downloads(
     failures = st.session_state.setdefault("_downloads_failed", {})
     with st.popover("", icon=":material/download:", help="Download what is shown", key=key):
         st.caption(words)
-        for one in (*_tables(shown, name()), *more):
+        for one in (*tables(shown, name()), *more):
             st.download_button(
                 one.label,
                 _telling(one.make, failures),
@@ -80,11 +80,16 @@ def _telling(make: Callable[[], bytes], failures: MutableMapping[str, str]) -> C
     return made
 
 
-def _tables(shown: Callable[[], pl.DataFrame], name: str) -> tuple[Download, Download]:
+def tables(
+    shown: Callable[[], pl.DataFrame], name: str, what: str = ""
+) -> tuple[Download, Download]:
+    """Return a table's downloads as CSV and as Parquet; ``what`` begins their labels."""
     return (
-        Download("CSV", lambda: csv_bytes(shown()), f"{name}.csv", "text/csv", ":material/table:"),
         Download(
-            "Parquet",
+            f"{what}CSV", lambda: csv_bytes(shown()), f"{name}.csv", "text/csv", ":material/table:"
+        ),
+        Download(
+            f"{what}Parquet",
             lambda: parquet_bytes(shown()),
             f"{name}.parquet",
             "application/vnd.apache.parquet",

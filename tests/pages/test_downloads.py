@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core import exports
 from core.bundle import keep, read_bundle, restored
 from core.errors import NotEnoughData
 from core.store import Store
@@ -89,6 +90,32 @@ def test_the_matrix_gives_every_pair(
     table = page.session_state["_matrix_shown"]["view"].table()
     assert pl.read_parquet(made["perpduck-correlation.parquet"]()).equals(table)
     assert table.height == 3
+    shown = page.session_state["_matrix_shown"]["view"]
+    square = pl.read_parquet(made["perpduck-correlation-matrix.parquet"]())
+    assert square.equals(shown.square())
+    assert square.columns == ["symbol", *(shown.matrix.symbols[at] for at in shown.order)]
+    again = pl.read_csv(io.BytesIO(made["perpduck-correlation-matrix.csv"]()))
+    assert again.equals(square)
+    one, other, value, _ = table.row(0)
+    assert square.filter(pl.col("symbol") == one)[other].item() == value
+
+
+def test_a_script_s_bundle_is_the_page_s_to_the_last_digit(
+    app: App, home: Path, made: dict[str, Callable[[], bytes]], tmp_path: Path
+) -> None:
+    store = pair_store(home, 3_600)
+    page = app(PAIR, source="practice", y="ARBUSDT", x="OPUSDT", tf="1s", span="15m")
+    now = page.session_state["_pair_shown"]["view"].moment
+    out = tmp_path / "pair.zip"
+    words = ["bundle", "arbusdt", "opusdt", "--timeframe", "1s", "--out", str(out)]
+    words += ["--db", str(store.path), "--from", str(now.start), "--to", str(now.as_of)]
+    words += ["--judged-from", str(now.judged_from), "--judged-to", str(now.judged_at)]
+    assert exports.main(words) == 0
+    here, there = read_bundle(made["perpduck-arbusdt-opusdt.zip"]()), read_bundle(out.read_bytes())
+    assert (there.spec, there.times, there.tick_sizes) == (here.spec, here.times, here.tick_sizes)
+    assert there.results == here.results
+    assert there.series.equals(here.series)
+    assert restored(there).differences == ()
 
 
 def test_before_anything_is_shown_there_are_words_for_it() -> None:

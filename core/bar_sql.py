@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.errors import DataError
 from core.sql import sql
@@ -23,10 +23,14 @@ TIMEFRAMES: dict[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """What besides our own trades the bars are made of; a query without it is the faster one."""
+    """What besides our own trades the bars are made of; a query without it is the faster one.
+
+    ``dataset``: a user's ticks, whose side may be unknown.
+    """
 
     klines: bool = False
     uploaded: bool = False
+    dataset: bool = False
 
 
 TRADES_ALONE = Blend()
@@ -50,9 +54,12 @@ def bars_sql(timeframe: str, blend: Blend = TRADES_ALONE) -> str:
         table, origin = f"{sql('minutes_with_klines')} as minutes", "origin"
     name = "bars_stored" if seconds in (1, 60) else "bars_resampled"
     text = sql(name).replace("{bars}", table).replace("{origin}", origin)
-    return sql("bars_with_uploaded").replace("{bars}", text) if blend.uploaded else text
+    if blend.uploaded:
+        text = sql("bars_with_uploaded").replace("{bars}", text)
+    return sql("bars_of_datasets").replace("{bars}", text) if blend.dataset else text
 
 
 def closes_sql(timeframe: str, blend: Blend = TRADES_ALONE) -> str:
     """Return the SQL that `load_closes` runs for the timeframe, with its ``$name`` parameters."""
-    return sql("closes").replace("{bars}", bars_sql(timeframe, blend))
+    # Which side took is no part of it, and costs a look at the ticks.
+    return sql("closes").replace("{bars}", bars_sql(timeframe, replace(blend, dataset=False)))

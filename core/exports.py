@@ -48,7 +48,8 @@ columns:
                taker_buy_volume, origin. origin is trades (ours), klines (the exchange's, where ours
                are not complete), mixed or upload. trades counts aggregate trades in bars from
                trades, and the exchange's raw trades, which are more, in bars from klines; mixed
-               adds up both. Uploaded bars have prices and volume only. What is not known is empty.
+               adds up both. Uploaded bars have prices and volume only; taker_buy_volume is of no
+               dataset whose ticks have no side. What is not known is empty.
   trades       symbol, agg_id, ts, price, size (base units), buyer_is_maker, source; of a dataset:
                dataset, symbol, id, ts, price, size, side.
   pair         ts, spread, zscore, corr, price_y, price_x, beta, alpha.

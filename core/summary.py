@@ -51,7 +51,8 @@ def summary(bars: pl.DataFrame, timeframe_s: int) -> Summary:
     """Return the summary of one symbol's bars, ordered by ``ts`` (bar start, UTC).
 
     The change is the last close against the first open. The frame needs ``ts open high low
-    close volume quote_volume trades taker_buy_volume``; uploaded bars know none of the last three.
+    close volume quote_volume trades taker_buy_volume``; uploaded bars know none of the last three,
+    ticks without a side not the last.
     """
     if bars.is_empty():
         return _unknown()
@@ -64,7 +65,7 @@ def summary(bars: pl.DataFrame, timeframe_s: int) -> Summary:
     sided_volume, bought = _total(sided, "volume"), _total(sided, "taker_buy_volume")
     if sided_volume <= 0:
         reasons["taker_buy_share"] = (
-            "uploaded bars do not tell the taker's side"
+            "uploaded bars, and ticks without a side, do not tell the taker's"
             if sided.is_empty()
             else "no volume in the visible range"
         )
@@ -172,8 +173,8 @@ def sparklines(bars: pl.DataFrame, timeframe_s: int, parts: int = 32) -> Sparkli
     starts = np.flatnonzero(np.diff(((at - at[0]) / width).astype(np.int64), prepend=-1))
     column = {name: bars[name].cast(pl.Float64).to_numpy() for name in _SPARK_COLUMNS}
     sideless = np.isnan(column["taker_buy_volume"])
-    worth = column["close"] * column["volume"]
-    column["quote_volume"] = np.where(sideless, worth, column["quote_volume"])
+    worth, quoted = column["close"] * column["volume"], column["quote_volume"]
+    column["quote_volume"] = np.where(np.isnan(quoted), worth, quoted)
     for name in ("taker_buy_volume", "trades"):
         column[name] = np.nan_to_num(column[name])
     volume = np.add.reduceat(column["volume"], starts)

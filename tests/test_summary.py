@@ -133,6 +133,17 @@ def test_uploaded_bars_know_neither_trades_nor_sides() -> None:
     assert all(math.isfinite(value) for value in curves.mean)
 
 
+def test_ticks_without_a_side_leave_everything_else_known() -> None:
+    whole = bars_of([10.0, 20.0, 30.0])
+    frame = whole.with_columns(taker_buy_volume=pl.lit(None, pl.Float64))
+    found, known = summary(frame, 1), summary(whole, 1)
+    assert found.taker_buy_share is None
+    assert "ticks without a side" in (found.reason("taker_buy_share") or "")
+    assert (found.trades, found.mean, found.mean_kind) == (known.trades, known.mean, "VWAP")
+    assert sparklines(frame, 1).mean == sparklines(whole, 1).mean
+    assert sparklines(frame, 1).taker_buy_share == []
+
+
 def test_a_range_partly_uploaded_tells_the_side_of_the_rest_only() -> None:
     frame = bars_of([10.0, 20.0, 30.0])
     known = summary(frame.tail(2), 1)

@@ -6,4 +6,5 @@ select
     exists(
         from uploaded_bar_sets
         where timeframe = $timeframe and symbol in (select unnest($symbols))
-    )
+    ),
+    len(list_filter($symbols, lambda symbol: contains(symbol, '@'))) > 0

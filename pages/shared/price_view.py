@@ -59,7 +59,11 @@ class PriceView:
     def sql(self) -> str:
         """Return the SQL that read these bars."""
         found = {origin for bars in self.answer.value.values() for origin in bars["origin"]}
-        blend = Blend(klines=bool(found & {"klines", "mixed"}), uploaded="upload" in found)
+        blend = Blend(
+            klines=bool(found & {"klines", "mixed"}),
+            uploaded="upload" in found,
+            dataset=any("@" in symbol for symbol in self.question.symbols),
+        )
         return bars_sql(self.window.timeframe, blend)
 
     def seen(self) -> tuple[datetime, datetime]:

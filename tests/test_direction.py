@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,46 @@ PURE = (
     "core/feed/gaps.py",
     "core/reading/",
     "core/stats/",
+    "core/backtest/",
+    "core/bundle_members.py",
 )
+# Who may not know whom: each way in, way out and store of data stands for itself, so that one can
+# be changed without a look at the others. A name stands for its parts too: core.lake_job.
+WAYS = ("core.importing", "core.imports", "core.exporting", "core.exports", "core.bundle")
+STORE = ("core.store", "core.queries", "core.commands", "core.trade_writer", "core.workbench")
+WORKER = ("core.ingest", "core.history", "core.backfill", "core.funding", "core.errands")
+KNOWS_NOT = {
+    "core/reading": (*STORE, *WAYS, *WORKER, "core.lake", "core.backtest", "core.stats"),
+    "core/importing": (
+        "core.exporting", "core.exports", "core.bundle", "core.lake", "core.backtest",
+        "core.stats", "core.queries", "core.pairs", *WORKER,
+    ),
+    "core/exporting": (
+        "core.importing", "core.imports", "core.reading", "core.lake", "core.bundle",
+        "core.backtest", "core.trade_writer", "core.commands", "core.feed", *WORKER,
+    ),
+    "core/lake": (
+        *WAYS, *WORKER, "core.reading", "core.backtest", "core.stats", "core.queries", "core.feed",
+    ),
+    "core/bundle": (
+        "core.importing", "core.imports", "core.exporting", "core.exports", "core.reading",
+        "core.lake", "core.backtest", "core.trade_writer", "core.commands", "core.feed", *WORKER,
+    ),
+    "core/history": (*WAYS, "core.reading", "core.lake", "core.backtest", "core.stats",
+                     "core.queries"),
+    "core/backtest": (*STORE, *WAYS, *WORKER, "core.reading", "core.lake", "core.feed"),
+    "core/stats": (*STORE, *WAYS, *WORKER, "core.reading", "core.lake", "core.feed",
+                    "core.backtest", "core.config", "core.pair_spec", "core.pairs"),
+    "core/queries": (*WAYS, *WORKER, "core.reading", "core.backtest", "core.stats"),
+    "core/store": (*WAYS, *WORKER, "core.reading", "core.backtest", "core.stats", "core.queries",
+                   "core.lake", "core.feed"),
+}  # fmt: skip
+# What stays out of reach over any number of imports, not only the module's own.
+NEVER_REACHES = {
+    "core/reading": ("duckdb", *STORE, "core.importing", "core.exporting"),
+    "core/stats": ("duckdb", *STORE, "core.sql", "core.config"),
+    "core/bar_sql": ("duckdb", *STORE),
+}
 NETWORK = {"websockets", "httpx", "aiohttp", "requests", "socket", "urllib.request"}
 
 
@@ -55,6 +96,50 @@ def reaches(path: Path, *modules: str) -> set[str]:
     }
 
 
+def knows(names: set[str], unknown: tuple[str, ...]) -> set[str]:
+    """Return which of the names are, or belong to, what should not be known."""
+    return {
+        name
+        for name in names
+        if any(re.match(rf"{re.escape(module)}(?:[._]|$)", name) for module in unknown)
+    }
+
+
+@cache
+def file_of(module: str) -> Path | None:
+    place = ROOT.joinpath(*module.split("."))
+    files = (place.with_suffix(".py"), place / "__init__.py")
+    return next((path for path in files if path.is_file()), None)
+
+
+def reached(path: Path) -> set[str]:
+    """Every module that is imported when the file is, with the packages above each."""
+    found: set[str] = set()
+    waiting = [path]
+    while waiting:
+        for name in imported(waiting.pop()):
+            parts = name.split(".")
+            for module in (".".join(parts[:end]) for end in range(1, len(parts) + 1)):
+                if module not in found and (file_of(module) or module == parts[0]):
+                    found.add(module)
+                    waiting += [file] if (file := file_of(module)) else []
+    return found
+
+
+def ruled(rules: dict[str, tuple[str, ...]]) -> list[object]:
+    return [
+        pytest.param(path, unknown, id=f"{name_of(path)}, as {place}")
+        for place, unknown in rules.items()
+        for path in CORE
+        if belongs(path, place)
+    ]
+
+
+def belongs(path: Path, place: str) -> bool:
+    """Whether the file is the module or package of that place, or named as a part of it."""
+    return bool(re.match(rf"{place}(?:/|_|\.py)", name_of(path)))
+
+
 def params(paths: list[Path]) -> list[object]:
     return [pytest.param(path, id=name_of(path)) for path in paths if path.exists()]
 
@@ -62,6 +147,23 @@ def params(paths: list[Path]) -> list[object]:
 @pytest.mark.parametrize("path", params([*CORE, ROOT / "ingest_worker.py"]))
 def test_core_and_worker_know_neither_streamlit_nor_pages(path: Path) -> None:
     assert not reaches(path, "streamlit", "pages", "streamlit_app")
+
+
+@pytest.mark.parametrize(("path", "unknown"), ruled(KNOWS_NOT))
+def test_ways_in_and_out_do_not_know_each_other(path: Path, unknown: tuple[str, ...]) -> None:
+    assert not knows(imported(path), unknown)
+
+
+@pytest.mark.parametrize(("path", "unknown"), ruled(NEVER_REACHES))
+def test_what_is_out_of_reach_over_any_import(path: Path, unknown: tuple[str, ...]) -> None:
+    assert not knows(reached(path), unknown)
+
+
+def test_every_rule_is_of_files_and_modules_that_there_are() -> None:
+    for place, unknown in (KNOWS_NOT | NEVER_REACHES).items():
+        assert any(belongs(path, place) for path in CORE), place
+        for module in unknown:
+            assert module == "duckdb" or file_of(module), module
 
 
 @pytest.mark.parametrize("path", params(PRODUCT))

@@ -14,7 +14,7 @@ from test_lake import BEFORE, FAR, LONG_AGO, SYMBOLS, command, fill, registered,
 
 from core import lake, lake_job
 from core.config import default_lake
-from core.errors import LakeMissing
+from core.errors import LakeMissing, StoreBusy
 from core.exporting import trades_parts
 from core.lake_check import verify_lake
 from core.lake_job import move_days
@@ -115,6 +115,19 @@ def test_a_file_that_may_not_be_read_says_so(cold: Store) -> None:
             union(cold, "btcusdt")
     finally:
         path.chmod(0o644)
+
+
+def test_what_takes_too_long_is_no_fault_of_the_files(
+    cold: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = (
+        "select $symbol as symbol, i as agg_id, $start as ts, i::double as price, 1.0 as size, "
+        "$end is null as buyer_is_maker, $paths[1] as source from range(1_000_000_000_000) as t(i)"
+    )
+    monkeypatch.setattr(lake, "trades_sql", lambda _: endless)
+    monkeypatch.setattr(lake, "demand_readable", lambda _: pytest.fail("looks at the files"))
+    with pytest.raises(StoreBusy, match="took longer"), cold.read(limit_s=0.3) as con:
+        lake.load_newest_trades(con, "btcusdt", LONG_AGO, FAR, limit=1)
 
 
 # -- what was moved is found -------------------------------------------------------------

@@ -113,7 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--practice", action="store_true", help="the practice exchange's file")
     parser.add_argument("--dataset", help="where ticks and raw trades go")
     parser.add_argument("--symbol", help="of ticks that name none")
-    parser.add_argument("--bars", metavar="SYMBOL:TIMEFRAME", help="what OHLCV files are of")
+    parser.add_argument(
+        "--bars",
+        metavar="SYMBOL:TIMEFRAME",
+        help="what OHLCV files are of; uploaded ones of the same stretch are replaced",
+    )
     parser.add_argument("--yes", action="store_true", help="ask nothing")
     parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
     return parser

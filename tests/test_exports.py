@@ -27,11 +27,11 @@ from core.exporting import (
     trades_parts,
     write_parts,
 )
-from core.exporting.tables import safe
 from core.exports import main
 from core.lake_job import move_days
 from core.pair_spec import PairSpec, Provenance
 from core.pairs import analyse_pair
+from core.spreadsheet import harmless
 from core.stats.correlation import CorrelationMatrix
 from core.store import Store, open_store
 from core.trade_writer import write_trades
@@ -326,7 +326,7 @@ def test_a_cell_that_a_spreadsheet_would_run_is_disarmed(start: str) -> None:
 def test_parquet_keeps_text_as_it_is() -> None:
     frame = pl.DataFrame({"a": ["=1", "币安人生usdt"], "b": [0.1, np.pi]})
     assert pl.read_parquet(parquet_bytes(frame)).equals(frame)
-    assert safe(frame)["a"].to_list() == ["'=1", "币安人生usdt"]
+    assert harmless(frame)["a"].to_list() == ["'=1", "币安人生usdt"]
 
 
 def test_a_failure_halfway_leaves_what_was_there(tmp_path: Path) -> None:

@@ -19,26 +19,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import ConfigError, PerpduckError, StoreFull
+from core.spreadsheet import harmless
 
 Format = Literal["csv", "parquet"]
 FORMATS: tuple[Format, ...] = ("csv", "parquet")
 _MILLIS, _MICROS = "%Y-%m-%dT%H:%M:%S%.3fZ", "%Y-%m-%dT%H:%M:%S%.6fZ"
-# A cell that begins so is a formula to a spreadsheet (OWASP, "CSV injection").
-_FORMULA = r"^([=+\-@\t\r])"
-
-
-def safe(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame with text cells and headings that begin like a formula quoted by a ``'``."""
-    renamed = {name: f"'{name}" for name in frame.columns if name[:1] in tuple("=+-@\t\r")}
-    text = pl.col(pl.String, pl.Categorical, pl.Enum).cast(pl.String)
-    return frame.with_columns(text.str.replace(_FORMULA, "'$1")).rename(renamed)
 
 
 def csv_bytes(frame: pl.DataFrame, *, header: bool = True) -> bytes:
     """Return the frame as CSV; times to the millisecond, or to the microsecond where kept so."""
     is_fine = any(kind == pl.Datetime("us") for kind in frame.dtypes)
     times = _MICROS if is_fine else _MILLIS
-    return safe(frame).write_csv(include_header=header, datetime_format=times).encode()
+    return harmless(frame).write_csv(include_header=header, datetime_format=times).encode()
 
 
 def parquet_bytes(frame: pl.DataFrame) -> bytes:

@@ -13,6 +13,8 @@ from core.errors import DataError
 from core.importing.committing import PAUSE_S, WAIT_S, Counts, note_file
 from core.importing.pieces import PIECE_ROWS, delete_in_pieces
 from core.importing.records import BARS, ImportedFile
+from core.importing.targets import BARS as BARS_TARGET
+from core.importing.targets import taken
 from core.reading import BarsRead
 from core.sql import sql
 from core.store import Connection, Store
@@ -36,44 +38,75 @@ class BarSet:
 def import_bars(
     store: Store, symbol: str, timeframe: str, bars: BarsRead, origin: str
 ) -> ImportedFile:
-    """Keep the bars for the symbol and timeframe, in the place of those that were kept before.
+    """Keep the bars; within their stretch they take the place of those that were kept before.
 
-    Raises DataError for an empty symbol or an unknown timeframe, StoreError.
+    Raises DataError for an empty symbol, an unknown timeframe, or while an import of bars runs;
+    StoreError.
+    """
+    with taken(store.path, BARS_TARGET):
+        return replace_bars(store, symbol, timeframe, bars, origin)
+
+
+def replace_bars(
+    store: Store, symbol: str, timeframe: str, bars: BarsRead, origin: str
+) -> ImportedFile:
+    """Do what `import_bars` says, for a caller that holds the target.
+
+    At any time, also when it is broken off, each bar is an old or a new one: none is missing.
     """
     key = symbol.strip().lower()
     timeframe_seconds(timeframe)
     if not key:
         raise DataError("bars need a symbol; give the one that they are of")
-    count, rejected = bars.bars.height, bars.rejects.height
-    with store.write(wait_s=WAIT_S) as con:
-        if _hash_of(con, key, timeframe) == bars.content_hash:
-            duplicate = count + bars.duplicates
-            return ImportedFile(origin, bars.content_hash, bars.read, 0, duplicate, rejected)
-    delete_bars(store, key, timeframe)
-    outcome = ImportedFile(origin, bars.content_hash, bars.read, count, bars.duplicates, rejected)
-    found = BarSet(origin, bars.content_hash, bars.bars["ts"][0], bars.bars["ts"][-1])
-    for low in range(0, count, PIECE_ROWS):
+    count, times = bars.bars.height, bars.bars["ts"]
+    found = BarSet(origin, bars.content_hash, times[0], times[-1])
+    same = gone = 0
+    for at in range(0, count, PIECE_ROWS):
+        piece, is_last = bars.bars.slice(at, PIECE_ROWS), at + PIECE_ROWS >= count
         with store.write(wait_s=WAIT_S) as con:
-            write_bars(con, key, timeframe, bars.bars.slice(low, PIECE_ROWS))
+            gone += _drop_others(con, key, timeframe, piece, times[at - 1] if at else None)
+            same += write_bars(con, key, timeframe, piece).duplicate
+            outcome = ImportedFile(
+                origin, bars.content_hash, bars.read, count - same, bars.duplicates + same,
+                bars.rejects.height,
+            )  # fmt: skip
             # Without a set, what is there so far is not looked at.
-            if low + PIECE_ROWS >= count:
+            if is_last and (same < count or gone or not _is_in_set(con, key, timeframe, found)):
                 note_set(con, key, timeframe, found)
                 note_file(con, file_kind(key, timeframe), outcome, "")
-        time.sleep(PAUSE_S if low + PIECE_ROWS < count else 0.0)
+        time.sleep(0.0 if is_last else PAUSE_S)
     return outcome
 
 
+def _drop_others(
+    con: Connection, symbol: str, timeframe: str, piece: pl.DataFrame, after: datetime | None
+) -> int:
+    """Delete the bars since ``after``, or since the piece's first, that the piece does not have."""
+    low = piece["ts"][0] if after is None else after + timedelta(microseconds=1)
+    known = {"symbol": symbol, "timeframe": timeframe, "low": low, "high": piece["ts"][-1]}
+    con.register("new_chunk", piece)
+    gone = int(con.execute(sql("import_bars_gone"), known).fetchall()[0][0])
+    con.unregister("new_chunk")
+    return gone
+
+
 def delete_bars(store: Store, symbol: str, timeframe: str) -> int:
-    """Take the uploaded bars of a symbol and timeframe out of the file; returns how many."""
+    """Take the uploaded bars of a symbol and timeframe out of the file; returns how many.
+
+    Raises DataError while an import of bars runs, StoreError.
+    """
     known: dict[str, object] = {"symbol": symbol.strip().lower(), "timeframe": timeframe}
     where = "symbol = $symbol and timeframe = $timeframe"
     scopes = [str(known["symbol"]), UPLOADED_BARS]
-    with store.write(wait_s=WAIT_S) as con:
-        # What left the file can be imported again.
-        con.execute("delete from imported_files where kind = ?", [file_kind(scopes[0], timeframe)])
-        con.execute(f"delete from uploaded_bar_sets where {where}", known)  # noqa: S608 - a literal
-        bump_versions(con, scopes)
-    return delete_in_pieces(store, "uploaded_bars", where, known)
+    with taken(store.path, BARS_TARGET):
+        with store.write(wait_s=WAIT_S) as con:
+            # What left the file can be imported again.
+            con.execute(
+                "delete from imported_files where kind = ?", [file_kind(scopes[0], timeframe)]
+            )
+            con.execute(f"delete from uploaded_bar_sets where {where}", known)  # noqa: S608
+            bump_versions(con, scopes)
+        return delete_in_pieces(store, "uploaded_bars", where, known)
 
 
 def write_bars(con: Connection, symbol: str, timeframe: str, bars: pl.DataFrame) -> Counts:
@@ -126,9 +159,11 @@ def file_kind(symbol: str, timeframe: str) -> str:
     return f"{BARS} {symbol} {timeframe}"
 
 
-def _hash_of(con: Connection, symbol: str, timeframe: str) -> str | None:
+def _is_in_set(con: Connection, symbol: str, timeframe: str, found: BarSet) -> bool:
+    """Whether one of the sets that are noted holds the whole stretch."""
     rows = con.execute(
-        "select content_hash from uploaded_bar_sets where symbol = ? and timeframe = ?",
-        [symbol, timeframe],
+        "select 1 from uploaded_bar_sets where symbol = ? and timeframe = ? "
+        "and first_ts <= ? and last_ts >= ?",
+        [symbol, timeframe, found.first_ts, found.last_ts],
     ).fetchall()
-    return str(rows[0][0]) if len(rows) == 1 else None
+    return bool(rows)

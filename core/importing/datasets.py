@@ -6,6 +6,7 @@ from core.errors import DataError
 from core.importing.committing import WAIT_S
 from core.importing.jobs import ACTIVE, list_jobs
 from core.importing.pieces import delete_in_pieces
+from core.importing.targets import taken
 from core.importing.ticks import DATASETS, store_key
 from core.store import Connection, Store
 from core.trade_writer import bump_versions
@@ -17,11 +18,16 @@ def delete_dataset(store: Store, dataset: str) -> int:
     """Take a dataset's trades and bars out of the file; returns how many trades.
 
     One that was broken off stays listed and can be deleted again. Raises DataError while an
-    import into it runs, StoreError.
+    import into it runs or waits, StoreError.
     """
     for job in list_jobs(store.path):
         if job.dataset == dataset and job.state in ACTIVE:
             raise DataError(f"An import into {dataset!r} is running; cancel it first")
+    with taken(store.path, dataset):
+        return _delete(store, dataset)
+
+
+def _delete(store: Store, dataset: str) -> int:
     with store.write(wait_s=WAIT_S) as con:
         for table in ("imported_files", "import_chunks"):
             con.execute(f"delete from {table} where dataset = ?", [dataset])  # noqa: S608

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from core.errors import BadFile
 from core.importing.agg_trades import AggTradesWriter
-from core.importing.bars import import_bars
+from core.importing.bars import replace_bars
 from core.importing.committing import Writer
 from core.importing.jobs import DONE, Job, JobFile
 from core.importing.klines import KlinesWriter, LongKlinesWriter
 from core.importing.records import AGG_TRADES, KLINES, TICKS, TRADES, Staged
-from core.importing.staging import FIRST_REJECTS, harmless
+from core.importing.staging import FIRST_REJECTS
 from core.importing.ticks import TicksWriter
-from core.reading import read_bars
+from core.reading import Refused, read_bars
+from core.spreadsheet import harmless
 from core.store import Store
 
 
@@ -46,11 +47,16 @@ def store_bars(store: Store, job: Job, number: int) -> JobFile:
         raise BadFile(
             f"{path.name} holds bars: tell of which symbol and timeframe (--bars SYMBOL:TIMEFRAME)"
         )
-    bars = read_bars(path, timeframe=job.timeframe)
+    try:
+        bars = read_bars(path, timeframe=job.timeframe)
+    except Refused as refused:
+        harmless(refused.rejects).write_csv(job.rejects_path(number))
+        raise
     if bars.rejects.height:
         harmless(bars.rejects).write_csv(job.rejects_path(number))
-    done = import_bars(store, job.symbol, job.timeframe, bars, path.name)
+    done = replace_bars(store, job.symbol, job.timeframe, bars, path.name)
     return JobFile(
         path.name, DONE, done.read, done.kept, done.duplicate, done.rejected,
         tuple(bars.rejects.head(FIRST_REJECTS).rows()),
+        "" if done.kept else "no bar of it is new",
     )  # fmt: skip

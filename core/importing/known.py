@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.importing.committing import READ_S, READ_WAIT_S
-from core.importing.records import ImportedFile
+from core.importing.records import ImportedFile, known_as
 from core.reading.limits import Limits
 from core.reading.source import Source
 from core.store import Store
@@ -20,12 +20,12 @@ class KnownFiles:
         self._store = store
         self._known: dict[tuple[str, str], dict[str, ImportedFile]] | None = None
 
-    def find(self, path: Path, dataset: str) -> ImportedFile | None:
-        """Return what became of the file when it was imported, None where it was not."""
+    def find(self, path: Path, dataset: str, symbol: str | None) -> ImportedFile | None:
+        """Return what became of the file when it was imported so, None where it was not."""
         if self._known is None:
             self._known = self._load()
         known = self._known.get((dataset, path.name))
-        return known.get(_content_hash(path)) if known else None
+        return known.get(known_as(_content_hash(path), path.name, symbol)) if known else None
 
     def _load(self) -> dict[tuple[str, str], dict[str, ImportedFile]]:
         with self._store.read(wait_s=READ_WAIT_S, limit_s=READ_S) as con:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from core.errors import PerpduckError
+from core.reading.members import archive_name
 
 # Four row groups of DuckDB: whole ones need no second writing. Two chunks, about a million rows,
 # hold the file for 0.3 to 0.5 s; on a busy machine a transaction takes one.
@@ -78,6 +79,13 @@ class Staged:
     def layout(self) -> str:
         """Names content and cut: chunk 7 of another cut holds other rows."""
         return f"{self.content_hash}/{CHUNK_ROWS}"
+
+
+def known_as(content_hash: str, name: str, symbol: str | None) -> str:
+    """Return what a file is recognised by: its content, and the symbol given for rows without."""
+    if symbol is None or archive_name(name) is not None:
+        return content_hash
+    return f"{content_hash} {symbol.strip().lower()}"
 
 
 def save(path: Path, record: object) -> None:

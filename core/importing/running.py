@@ -12,9 +12,9 @@ from queue import Empty, Full, Queue
 from typing import Any
 
 import polars as pl
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from core.errors import DataError, PerpduckError
+from core.errors import BadFile, DataError, PerpduckError
 from core.importing import jobs
 from core.importing.committing import Writer, commit, made_ready, step_back, stored_before
 from core.importing.jobs import CANCELLED, DONE, FAILED, QUEUED, Job, JobFile
@@ -22,8 +22,10 @@ from core.importing.kinds import dataset_of, store_bars, writer_of
 from core.importing.known import KnownFiles
 from core.importing.progress import Progress, Told
 from core.importing.records import BARS, Cancelled, ImportedFile, Staged
-from core.importing.staging import Refused, stage
-from core.reading import kind_of
+from core.importing.staging import FIRST_REJECTS, stage
+from core.importing.targets import BARS as BARS_TARGET
+from core.importing.targets import awaited, lock_of
+from core.reading import Refused, kind_of
 from core.store import Store, open_store
 
 logger = logging.getLogger(__name__)
@@ -55,14 +57,10 @@ def run_job(job: Job, told: Told | None = None) -> Job:
     progress = Progress(replace(job, pid=os.getpid(), state=QUEUED), told)
     lock = FileLock(jobs.jobs_folder(job.db) / "import.lock")
     try:
-        while not _taken(lock):
-            progress.beat()
-        try:
+        with awaited(lock, progress.beat):
             progress.begin()
             _Run(progress, open_store(job.db)).run()
             progress.end(*_verdict(progress.job))
-        finally:
-            lock.release()
     except (Cancelled, KeyboardInterrupt):
         progress.end(CANCELLED, "Cancelled; what is in the file are whole chunks.")
     except (PerpduckError, OSError, pl.exceptions.PolarsError) as error:
@@ -168,11 +166,16 @@ class _Run:
         job, path = self._job, self._job.paths[number]
         staged_before = job.staged_path(number).exists()
         if not staged_before:
-            kind = kind_of(path)
+            try:
+                kind = kind_of(path)
+            except BadFile:
+                if job.timeframe is None:
+                    raise
+                kind = BARS  # said to be; reading it as such tells what is wrong with it
             dataset = dataset_of(kind, job, path.name)
             if kind == BARS:
                 return None
-            if (known := self._known.find(path, dataset)) is not None:
+            if (known := self._known.find(path, dataset, job.symbol)) is not None:
                 return known
 
         def on(read: int, rejected: int, done: float) -> None:
@@ -204,7 +207,21 @@ class _Run:
             raise found
         if isinstance(found, ImportedFile):
             return _unchanged(found, ())
-        if not isinstance(found, _Staged):
+        assert not isinstance(found, Staged)  # made ready by then
+        target = self._target(found)
+        if target is None:
+            return self._put(number, found)
+        with awaited(lock_of(self._store.path, target), self._progress.beat):
+            return self._put(number, found)
+
+    def _target(self, found: _Staged | None) -> str | None:
+        """Return what the file changes that can be deleted meanwhile."""
+        if found is None or found.file.timeframe not in (None, "1min"):
+            return BARS_TARGET
+        return dataset_of(found.file.kind, self._job, found.file.name) or None
+
+    def _put(self, number: int, found: _Staged | None) -> JobFile:
+        if found is None:
             return store_bars(self._store, self._job, number)
         staged = found.file
         dataset = dataset_of(staged.kind, self._job, staged.name)
@@ -226,14 +243,6 @@ class _Run:
         )  # fmt: skip
 
 
-def _taken(lock: FileLock) -> bool:
-    try:
-        lock.acquire(timeout=_TURN_S)
-    except Timeout:
-        return False
-    return True
-
-
 def _unchanged(file: ImportedFile, rejects: tuple[tuple[int, str, str], ...]) -> JobFile:
     return JobFile(
         file.name, DONE, file.read, 0, file.read - file.rejected, file.rejected, rejects, UNCHANGED
@@ -242,7 +251,8 @@ def _unchanged(file: ImportedFile, rejects: tuple[tuple[int, str, str], ...]) ->
 
 def _failed(name: str, error: Exception) -> JobFile:
     if isinstance(error, Refused):
-        return JobFile(name, FAILED, error.read, 0, 0, error.rejected, error.rejects, _words(error))
+        first = tuple(error.rejects.head(FIRST_REJECTS).rows())
+        return JobFile(name, FAILED, error.read, 0, 0, error.rejected, first, _words(error))
     return JobFile(name, FAILED, message=_words(error))
 
 

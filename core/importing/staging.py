@@ -12,9 +12,11 @@ import polars as pl
 
 from core.errors import BadFile, DataError
 from core.importing import finish
-from core.importing.records import AGG_TRADES, KLINES, TICKS, TRADES, Staged, load, save
+from core.importing.records import AGG_TRADES, KLINES, TICKS, TRADES, Staged, known_as, load, save
 from core.importing.runs import Finish, Runs
-from core.reading import Batch, open_reading, verify_checksum
+from core.reading import Batch, Refused, open_reading, verify_checksum
+from core.reading.frames import reject_frame
+from core.spreadsheet import harmless
 
 FIRST_REJECTS = 10
 _MARK = "staged.json"
@@ -24,8 +26,6 @@ _FINISH: dict[str, type[Finish]] = {
     TICKS: finish.Ticks,
     KLINES: finish.Klines,
 }
-# A spreadsheet would calculate what begins so.
-_FORMULA = r"^([=+\-@\t\r])"
 
 # Called after each batch with rows read, rejected so far, and the share of the file, 0 to 1.
 Progress = Callable[[int, int, float], None]
@@ -66,8 +66,9 @@ def stage(
         chunks, duplicate = runs.chunks()
         staged = Staged(
             name=reading.name, kind=reading.kind, symbol=reading.symbol,
-            timeframe=reading.timeframe, content_hash=reading.content_hash, read=counts.read,
-            rejected=counts.rejected, idle=counts.idle, duplicate=duplicate,
+            timeframe=reading.timeframe,
+            content_hash=known_as(reading.content_hash, path.name, symbol),
+            read=counts.read, rejected=counts.rejected, idle=counts.idle, duplicate=duplicate,
             rejects=counts.rejects, chunks=tuple(chunks),
         )  # fmt: skip
     save(folder / _MARK, staged)
@@ -85,25 +86,8 @@ def demand_half(
         raise Refused(
             f"{name}: {rejected:,} of {read:,} rows cannot be used, more than half, so nothing of "
             f"it was taken; the first is line {line:,}: {reason}",
-            read=read, rejected=rejected, rejects=rejects,
+            read=read, rejected=rejected, rejects=reject_frame(rejects),
         )  # fmt: skip
-
-
-class Refused(BadFile):
-    """A file with too many rejects; carries what a report shows of it."""
-
-    def __init__(
-        self, message: str, *, read: int, rejected: int, rejects: tuple[tuple[int, str, str], ...]
-    ) -> None:
-        super().__init__(message)
-        self.read = read
-        self.rejected = rejected
-        self.rejects = rejects
-
-
-def harmless(rejects: pl.DataFrame) -> pl.DataFrame:
-    """Return the rejects with cells that a spreadsheet would calculate turned into text."""
-    return rejects.with_columns(pl.col(pl.String).str.replace(_FORMULA, "'${1}"))
 
 
 def demand_dataset(dataset: str) -> str:

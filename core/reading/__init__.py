@@ -5,7 +5,7 @@
 """
 
 from core.reading.bars import BarsRead, read_bars
-from core.reading.frames import Batch
+from core.reading.frames import Batch, Refused
 from core.reading.kinds import archive_files, kind_of, verify_checksum
 from core.reading.limits import Limits
 from core.reading.reading import Reading, open_reading
@@ -15,6 +15,7 @@ __all__ = [
     "Batch",
     "Limits",
     "Reading",
+    "Refused",
     "archive_files",
     "kind_of",
     "open_reading",

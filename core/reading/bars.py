@@ -14,7 +14,7 @@ import polars as pl
 from core.bar_sql import TIMEFRAMES, timeframe_seconds
 from core.errors import BadFile
 from core.models import BAR_SCHEMA
-from core.reading.frames import Reject, Sifted, reject_frame, sifted
+from core.reading.frames import Refused, Reject, Sifted, reject_frame, sifted
 from core.reading.limits import GIB, Limits
 from core.reading.prices import bar_checks
 from core.reading.source import Source
@@ -122,10 +122,11 @@ def _check_share(name: str, rejects: Sequence[Reject], read: int) -> None:
         return
     reason, count = Counter(why for _, why, _ in rejects).most_common(1)[0]
     line = min(line for line, why, _ in rejects if why == reason)
-    raise BadFile(
+    raise Refused(
         f"{name}: {len(rejects):,} of {read:,} rows cannot be used, more than half, so none is "
-        f"taken; most often ({count:,} times, first in line {line:,}): {reason}"
-    )
+        f"taken; most often ({count:,} times, first in line {line:,}): {reason}",
+        read=read, rejected=len(rejects), rejects=reject_frame(rejects),
+    )  # fmt: skip
 
 
 def _check_spacing(name: str, us: pl.Series, timeframe: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from core.errors import BadFile
 from core.models import REJECT_SCHEMA
 
 Mask = npt.NDArray[np.bool_]
@@ -17,6 +18,16 @@ Places = npt.NDArray[np.int64]
 Reject = tuple[int, str, str]
 
 TEXT_CHARS = 200
+
+
+class Refused(BadFile):
+    """A file with too many rejects: how many rows it has, and those of them that are at hand."""
+
+    def __init__(self, message: str, *, read: int, rejected: int, rejects: pl.DataFrame) -> None:
+        super().__init__(message)
+        self.read = read
+        self.rejected = rejected
+        self.rejects = rejects
 
 
 @dataclass(frozen=True, slots=True)

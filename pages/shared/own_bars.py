@@ -7,13 +7,14 @@ import re
 import unicodedata
 from pathlib import Path
 
+import polars as pl
 import streamlit as st
 
 from core.bar_sql import TIMEFRAMES
 from core.errors import BadFile, PerpduckError
 from core.exporting.tables import csv_bytes
 from core.imports import import_bars
-from core.reading import BarsRead, read_bars
+from core.reading import BarsRead, Refused, read_bars
 from pages.shared import sources
 from pages.shared.feeder import feeder
 from pages.shared.frame import counted
@@ -40,7 +41,7 @@ def bars_form(source: sources.Source, one: Waiting) -> None:
             show_notice(error, key=f"bars-{key}")
         bars = 0
         with noticed(f"preview-{key}"):
-            found = read(one, timeframe)
+            found = _read_or_shown(one, timeframe, key)
             bars = found.bars.height
             _preview(found, key)
         with st.container(horizontal=True):
@@ -79,7 +80,7 @@ def _questions(source: sources.Source, one: Waiting, key: str) -> tuple[str, str
     if held is not None and (clean, timeframe) in held.select("symbol", "timeframe").rows():
         st.caption(
             f":material/swap_horiz: {clean.upper()} has uploaded {timeframe_label(timeframe)} "
-            "bars already: these take their place."
+            "bars already: within their stretch, these take their place."
         )
     return clean, timeframe
 
@@ -106,9 +107,22 @@ def _preview(found: BarsRead, key: str) -> None:
             "ts": st.column_config.DatetimeColumn("Start (UTC)", format="YYYY-MM-DD HH:mm:ss")
         },
     )
-    if found.rejects.height:
-        rejects_list(found.rejects.head(10).rows())
-        rejects_download(lambda: csv_bytes(found.rejects), f"rejects-{key}")
+    _rejects(found.rejects, key)
+
+
+def _rejects(rejects: pl.DataFrame, key: str) -> None:
+    if rejects.height:
+        rejects_list(rejects.head(10).rows())
+        rejects_download(lambda: csv_bytes(rejects), f"rejects-{key}")
+
+
+def _read_or_shown(one: Waiting, timeframe: str, key: str) -> BarsRead:
+    """Return the file's bars; of one that is refused, show which rows are why."""
+    try:
+        return read(one, timeframe)
+    except Refused as refused:
+        _rejects(refused.rejects, key)
+        raise
 
 
 def read(one: Waiting, timeframe: str) -> BarsRead:

@@ -12,8 +12,9 @@ from made import START_MS, trades_frame
 
 from core import queries
 from core.errors import DataError
-from core.importing import jobs, pieces, records
+from core.importing import jobs, pieces, records, targets
 from core.importing.datasets import delete_dataset
+from core.importing.ticks import TicksWriter
 from core.store import Store
 from core.trade_writer import write_trades
 
@@ -172,6 +173,44 @@ def test_a_dataset_is_not_deleted_while_an_import_into_it_waits(
     jobs.new_job(store.path, [tmp_path / "x.ndjson"], dataset="d")
     with pytest.raises(DataError, match="cancel it first"):
         delete_dataset(store, "d")
+
+
+def test_a_dataset_is_not_deleted_while_rows_come_into_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "WAIT_S", 0.1)
+    deleted: list[str] = []
+
+    def during(self: TicksWriter) -> None:
+        """A deletion that began before the job was written down, and gets its turn only now."""
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("core.importing.datasets.list_jobs", lambda _: [])
+            with pytest.raises(DataError, match="wait for its end"):
+                delete_dataset(store, "d")
+            assert delete_dataset(store, "other") == 20
+            deleted.append("other")
+
+    bring(store, ticks(tmp_path / "o", rows(20, with_id=True)), dataset="other")
+    monkeypatch.setattr(TicksWriter, "check", during)
+    job = bring(store, ticks(tmp_path, rows(200, with_id=True)), dataset="d")
+    assert (job.state, job.files[0].kept, deleted) == ("done", 200, ["other"])
+    assert len(dataset_rows(store, "d")) == 200
+
+
+def test_the_symbol_that_is_given_belongs_to_what_a_file_is_known_by(
+    store: Store, tmp_path: Path
+) -> None:
+    made = [
+        {key: value for key, value in row.items() if key != "symbol"}
+        for row in rows(50, with_id=True, symbols=1)
+    ]
+    path = ticks(tmp_path, made)
+    for symbol, kept in (("btcusdt", 50), ("ethusdt", 50), ("btcusdt", 0), ("ETHUSDT ", 0)):
+        one = bring(store, path, dataset="d", symbol=symbol).files[0]
+        assert (one.state, one.kept) == ("done", kept)
+        assert ("nothing changed" in one.message) == (kept == 0)
+    held = "select symbol, count(*) from uploaded_trades group by all order by 1"
+    assert rows_of(store, held) == [("btcusdt", 50), ("ethusdt", 50)]
 
 
 @pytest.mark.parametrize("name", ["a@b", "a/b", "a b", "x" * 41, " "])

@@ -109,6 +109,15 @@ def test_bars_that_exist_are_named_before_they_are_replaced(app: App, full: Stor
     assert "uploaded 1m bars already" in words(page)
 
 
+def test_bars_that_are_refused_show_which_rows_are_why(app: App, full: Store) -> None:
+    bad = "\n".join(f"{START},oops{n},1,1,1,1,x" for n in range(30))
+    page = bring(app, full.path, BTCUSDT__csv=bars_csv(20, extra=bad))
+    assert "more than half" in words(page)
+    assert button(page, "Keep the bars").disabled
+    assert len(page.table[0].value) == 10
+    assert "oops0" in str(page.table[0].value)
+
+
 def test_bars_without_a_symbol_cannot_be_kept(app: App, full: Store) -> None:
     page = bring(app, full.path, BTCUSDT__csv=bars_csv())
     page.text_input[0].set_value(" ").run()

@@ -22,7 +22,7 @@ class Check:
     """What became of the check of a lake: every file is one of the three."""
 
     whole: int
-    # Written before sums were kept, or in a bucket: it can be read, and no more is known.
+    # Written before sums were kept, or in a bucket: it can be read, and has as many trades.
     readable: int
     broken: tuple[tuple[LakeFile, str], ...]
 
@@ -61,7 +61,9 @@ def broken(file: LakeFile) -> str:
             if file.sha256:
                 same = file_sha256(file.path) == file.sha256
                 return "" if same else "is not as it was written: its sha256 differs"
-        read_part(file.path)
+        held, _ = read_part(file.path)
+        if (count := held.trades if held else 0) != file.trades:
+            return f"holds {count:,} trades; {file.trades:,} were written"
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
     except PerpduckError as error:

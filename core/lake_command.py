@@ -62,7 +62,7 @@ def _verify(store: Store, lake: str) -> int:
     for file, words in check.broken:
         print(f"{file.day} {file.symbol}: {file.path} {words}")
     total = check.whole + check.readable + len(check.broken)
-    unknown = f"; {check.readable:,} can be read, and have no sha256" if check.readable else ""
+    unknown = f"; {check.readable:,} without a sha256 can be read whole" if check.readable else ""
     print(f"{check.whole:,} of {total:,} files are as they were written{unknown}")
     if check.broken:
         print(

@@ -28,6 +28,7 @@ class LakeFile:
     day: date
     path: str
     is_there: bool
+    trades: int
     sha256: str | None
 
 
@@ -63,8 +64,8 @@ def lake_files(
     ).fetchall()
     db = database_path(con) if rows else Path()
     return [
-        LakeFile(of, day, *found_path(db, path, lake, now), sha256)
-        for of, day, path, lake, sha256 in rows
+        LakeFile(of, day, *found_path(db, path, lake, now), trades, sha256)
+        for of, day, path, lake, trades, sha256 in rows
     ]
 
 

@@ -1,4 +1,4 @@
-select symbol, day, path, lake, sha256
+select symbol, day, path, lake, trades, sha256
 from lake_files
 where
     symbol = coalesce($symbol::varchar, symbol)

@@ -32,6 +32,10 @@ class Blend:
     uploaded: bool = False
     dataset: bool = False
 
+    def is_mixed(self, timeframe: str) -> bool:
+        """Whether some bars of the timeframe may come from elsewhere."""
+        return self.uploaded or (self.klines and timeframe_seconds(timeframe) >= 60)
+
 
 TRADES_ALONE = Blend()
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from core.errors import BadMessage, Refused
 from core.feed.backoff import backoff_delays
-from core.feed.rest_bars import FUNDING_LIMIT, MINUTE_MS, BarsClient, FundingRate
-from core.history_loop import BUSY_WAIT_S, HistoryLoop
-from core.history_writer import FUNDING, Span, joined, load_asked_of, missing, write_funding
+from core.feed.rest_bars import FUNDING_LIMIT, MINUTE_MS, FundingRate
+from core.history_loop import HistoryLoop
+from core.history_writer import FUNDING, Span, joined, missing, write_funding
 from core.models import MarkPrice
-from core.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -45,34 +44,11 @@ class _Symbol:
     delays: Iterator[float] = field(default_factory=backoff_delays)
 
 
-class FundingKeeper:
-    """An endless job for ``wanted_s`` seconds of settlements a symbol.
+class FundingKeeper(HistoryLoop[_Symbol]):
+    """An endless job for ``wanted_s`` seconds of settlements a symbol."""
 
-    ``tradable`` gives the symbols that the exchange trades now, None while that is not known.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        bars: BarsClient,
-        *,
-        wanted_s: float,
-        tradable: Callable[[], frozenset[str] | None],
-    ) -> None:
-        self._minutes = int(wanted_s // 60)
-        self._store = store
-        self._bars = bars
-        self._tradable = tradable
-        self._loop = HistoryLoop("funding rates", store)
-        self._watchlist: list[str] = []
-        self._symbols: dict[str, _Symbol] = {}
-        self._ahead_ms: int | None = None
-
-    def follow(self, watchlist: Sequence[str]) -> None:
-        """Take the watchlist."""
-        self._watchlist = list(watchlist)
-        self._symbols = {s: known for s, known in self._symbols.items() if s in watchlist}
-        self._loop.wake()
+    what = "funding rates"
+    _ahead_ms: int | None = None
 
     def heard(self, marks: Iterable[MarkPrice]) -> None:
         """Take note of the next settlements: when one has passed, its rate can be asked for."""
@@ -84,13 +60,6 @@ class FundingKeeper:
                 known.awaited_ms, known.again = known.next_ms, 0
                 known.due_s = min(known.due_s, time.monotonic() + SETTLED_S)
             known.next_ms = mark.next_funding_ms
-
-    async def run(self) -> None:
-        """Fetch what is missing, for ever; nothing where none is wanted."""
-        if self._minutes:
-            await self._loop.run(self._step)
-        else:
-            await asyncio.Event().wait()
 
     async def _step(self) -> bool:
         await self._know_newcomers()
@@ -106,12 +75,8 @@ class FundingKeeper:
         return True
 
     async def _know_newcomers(self) -> None:
-        if new := [s for s in self._watchlist if s not in self._symbols]:
-            asked = await asyncio.to_thread(
-                load_asked_of, self._store, FUNDING, new, wait_s=BUSY_WAIT_S
-            )
-            for symbol in new:
-                self._symbols.setdefault(symbol, _Symbol(asked[symbol]))
+        for symbol, spans in (await self._asked_of_newcomers(FUNDING)).items():
+            self._symbols.setdefault(symbol, _Symbol(spans))
 
     async def _next_minute(self) -> int:
         """Return the minute that the exchange's clock has not reached, as far as is known."""
@@ -144,7 +109,7 @@ class FundingKeeper:
             known.refused_s = time.monotonic() + REFUSED_S + next(known.delays)
             return
         answered = self._answered(known, span, rates, now)
-        await self._loop.write(lambda con: write_funding(con, symbol, answered, rates))
+        await self.write(lambda con: write_funding(con, symbol, answered, rates))
         known.asked = joined([*known.asked, answered])
         known.last_ms = max([known.last_ms, *(rate.ts_ms for rate in rates)])
         if span.end == now and len(rates) < FUNDING_LIMIT:

@@ -9,23 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from core.errors import BadMessage, Refused
 from core.feed.backoff import backoff_delays
-from core.feed.rest_bars import KLINES_LIMIT, MINUTE_MS, BarsClient
-from core.history_loop import BUSY_WAIT_S, HistoryLoop
+from core.feed.rest_bars import KLINES_LIMIT, MINUTE_MS
+from core.history_loop import HistoryLoop
 from core.history_writer import (
     KLINES,
     Fetched,
     Span,
     joined,
-    load_asked_of,
     missing,
     write_klines,
 )
-from core.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -55,52 +53,22 @@ class _Symbol:
     delays: Iterator[float] = field(default_factory=backoff_delays)
 
 
-class MinutesKeeper:
-    """An endless job for ``wanted_s`` seconds of bars a symbol.
+class MinutesKeeper(HistoryLoop[_Symbol]):
+    """An endless job for ``wanted_s`` seconds of bars a symbol."""
 
-    ``tradable`` gives the symbols that the exchange trades now, None while that is not known.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        bars: BarsClient,
-        *,
-        wanted_s: float,
-        tradable: Callable[[], frozenset[str] | None],
-    ) -> None:
-        self._minutes = int(wanted_s // 60)
-        self._store = store
-        self._bars = bars
-        self._tradable = tradable
-        self._loop = HistoryLoop("1-minute bars", store)
-        self._watchlist: list[str] = []
-        self._symbols: dict[str, _Symbol] = {}
-        # The first minute that is not over yet, and when to look at the exchange's clock again.
-        self._now = 0
-        self._clock_due_s = 0.0
-
-    def follow(self, watchlist: Sequence[str]) -> None:
-        """Take the watchlist."""
-        self._watchlist = list(watchlist)
-        self._symbols = {s: known for s, known in self._symbols.items() if s in watchlist}
-        self._loop.wake()
+    what = "1-minute bars"
+    # The first minute that is not over yet, and when to look at the exchange's clock again.
+    _now = 0
+    _clock_due_s = 0.0
 
     def notes(self) -> dict[str, str]:
         """Return how far the history of each symbol is that is being fetched, in words."""
-        trouble = f"; it waits: {self._loop.trouble}" if self._loop.trouble else ""
+        trouble = f"; it waits: {self.trouble}" if self.trouble else ""
         return {
             symbol: f"fetching {_words(known.wanted)} of 1-minute bars: {known.done:.0%}{trouble}"
             for symbol, known in self._symbols.items()
             if known.done < 1.0
         }
-
-    async def run(self) -> None:
-        """Fetch what is missing, for ever; nothing where none are wanted."""
-        if self._minutes:
-            await self._loop.run(self._step)
-        else:
-            await asyncio.Event().wait()
 
     async def _step(self) -> bool:
         await self._know_newcomers()
@@ -122,13 +90,8 @@ class MinutesKeeper:
         return bool(requests)
 
     async def _know_newcomers(self) -> None:
-        if new := [s for s in self._watchlist if s not in self._symbols]:
-            asked = await asyncio.to_thread(
-                load_asked_of, self._store, KLINES, new, wait_s=BUSY_WAIT_S
-            )
-            for symbol in new:
-                spans = asked[symbol]
-                self._symbols.setdefault(symbol, _Symbol(spans, is_new=not spans))
+        for symbol, spans in (await self._asked_of_newcomers(KLINES)).items():
+            self._symbols.setdefault(symbol, _Symbol(spans, is_new=not spans))
             self._clock_due_s = 0.0
 
     def _next_requests(self) -> list[tuple[str, Span]]:
@@ -176,7 +139,7 @@ class MinutesKeeper:
     async def _take(self, pages: Sequence[Fetched]) -> None:
         if not pages:
             return
-        await self._loop.write(lambda con: write_klines(con, pages))
+        await self.write(lambda con: write_klines(con, pages))
         for page in pages:
             if (known := self._symbols.get(page.symbol)) is not None:
                 known.asked = joined([*known.asked, page.span])

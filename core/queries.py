@@ -111,16 +111,6 @@ def load_spans(con: Connection) -> pl.DataFrame:
     return _frame(con, sql("bar_spans"))
 
 
-def load_bounds(con: Connection, symbols: Sequence[str]) -> pl.DataFrame:
-    """Return symbol, first_ts, last_ts of the trades held; symbols without any are left out."""
-    return _frame(
-        con,
-        "select symbol, min(first_ts) as first_ts, max(last_ts) as last_ts from coverage "
-        "where symbol in (select unnest($symbols)) group by symbol order by symbol",
-        {"symbols": list(symbols)},
-    )
-
-
 def load_trades(
     con: Connection, symbol: str, start: datetime, end: datetime, *, limit: int | None = 1_000_000
 ) -> pl.DataFrame:
@@ -158,12 +148,6 @@ def load_symbols(con: Connection) -> pl.DataFrame:
         "select symbol, status, contract_type, base_asset, quote_asset, tick_size, step_size, "
         "min_notional from symbols order by symbol",
     )
-
-
-def load_stored_symbols(con: Connection) -> list[str]:
-    """Return the symbols that have trades, in order."""
-    rows = con.execute("select distinct symbol from coverage order by symbol").fetchall()
-    return [row[0] for row in rows]
 
 
 def load_watchlist(con: Connection) -> pl.DataFrame:

@@ -288,13 +288,16 @@ def test_klines_are_idempotent_and_the_newest_word_wins(store: Store) -> None:
 def test_a_job_that_is_woken_and_cancelled_at_once_ends(store: Store, turns: int) -> None:
     """With asyncio.wait_for, some of these cancellations were lost and the job went on."""
 
-    async def idle() -> bool:
-        return False
+    class Idle(HistoryLoop[None]):
+        async def _step(self) -> bool:
+            return False
+
+    bars = BarsClient(RestClient("http://127.0.0.1:9"))
 
     async def main() -> None:
-        loop = HistoryLoop("nothing", store)
+        loop = Idle(store, bars, wanted_s=3600, tradable=lambda: None)
         loop.wake()
-        task = asyncio.create_task(loop.run(idle))
+        task = asyncio.create_task(loop.run())
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()

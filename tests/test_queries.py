@@ -84,8 +84,9 @@ def test_coverage_counts_what_is_held_and_what_is_missing(full: Store) -> None:
 
 def test_bounds_counts_gaps_and_last_ids(full: Store) -> None:
     with full.read() as con:
-        bounds = queries.load_bounds(con, ["btcusdt", "nosuch"]).rows()
-        assert bounds == [("btcusdt", START, START + timedelta(milliseconds=599_900))]
+        spans = queries.load_spans(con).filter(symbol="btcusdt", origin="trades").rows()
+        last = START + timedelta(milliseconds=599_900)
+        assert spans == [("btcusdt", "trades", "1s", START, last)]
         assert dict(queries.load_table_counts(con).rows())["trades"] == 5902
         assert queries.load_last_ids(con) == {"btcusdt": 5999, "ethusdt": 6}
         gaps = queries.load_open_gaps(con)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -134,5 +134,5 @@ def resampled(at: Market, shapes: list[_Shapes], places: Ints) -> tuple[Market, 
         Funding(one.at_s, one.rate, np.full(len(one.at_s), np.nan))
         for one in (at.funding_y, at.funding_x)
     ]
-    made = market(rows, y, x, bar_s=at.bar_s)
-    return replace(made, funding_y=rates[0], funding_x=rates[1]), rows
+    made = market(rows, y, x, bar_s=at.bar_s, funding_y=rates[0], funding_x=rates[1])
+    return made, rows

@@ -16,6 +16,8 @@ ORIGIN_WORDS = {
 }
 # Shorter runs than these are too many to be told apart on a screen: the longest are marked.
 MOST_MARKS = 24
+# Of all that is marked.
+NAMED_SHARE = 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,14 @@ def origin_shapes(runs: list[Run], axis: str) -> list[dict[str, Any]]:
 
 
 def origin_notes(runs: list[Run], axis: str) -> list[dict[str, Any]]:
-    """Return the name of what lies on such a ground, at the end of each origin's longest run."""
+    """Return the name of what lies on such a ground, at the end of each origin's longest run.
+
+    A run too short for its name has none, which would lie over its neighbour's.
+    """
     longest = {run.origin: run for run in sorted(runs, key=lambda run: run.end_ms - run.start_ms)}
+    whole = max((run.end_ms for run in runs), default=0.0) - min(
+        (run.start_ms for run in runs), default=0.0
+    )
     return [
         {
             "xref": "x",
@@ -84,6 +92,7 @@ def origin_notes(runs: list[Run], axis: str) -> list[dict[str, Any]]:
             "name": "origin",
         }
         for run in longest.values()
+        if run.end_ms - run.start_ms >= NAMED_SHARE * whole
     ]
 
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from core.charts import epoch_ms, price_decimals, prices_chart
-from core.origin_marks import origin_runs, origin_shapes, origin_words
+from core.origin_marks import origin_notes, origin_runs, origin_shapes, origin_words
 from core.palette import PALETTE, themed
 
 START = datetime(2026, 1, 1)
@@ -176,6 +176,15 @@ def test_what_is_not_from_trades_lies_on_a_ground_of_its_own() -> None:
     }
     plain = prices_chart({"btcusdt": bars_frame(20)}, timeframe_s=1)["layout"]["shapes"]
     assert not [one for one in plain if one["name"] == "origin"]
+
+
+def test_a_run_too_short_for_its_name_has_none() -> None:
+    origin = ["klines"] * 60 + ["upload"] * 39 + ["mixed"]
+    runs = origin_runs(bars_frame(100).with_columns(origin=pl.Series(origin)), 1)
+    assert [run.origin for run in runs] == ["klines", "upload", "mixed"]
+    named = {one["text"] for one in origin_notes(runs, "y")}
+    assert named == {"exchange klines", "uploaded bars"}
+    assert len(origin_notes(runs[-1:], "y")) == 1
 
 
 def test_many_runs_leave_only_the_longest_marked() -> None:

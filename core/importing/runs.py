@@ -124,8 +124,9 @@ def _written(folder: Path, name: str, rows: pl.DataFrame, key: str) -> ChunkFile
             "and resume it"
         )
     rows.write_parquet(
-        folder / name, compression="uncompressed", statistics=False, row_group_size=records.ROW_GROUP
-    )
+        folder / name, compression="uncompressed", statistics=False,
+        row_group_size=records.ROW_GROUP,
+    )  # fmt: skip
     if not rows.height:
         return ChunkFile(name, 0, 0, 0)
     order = rows[key].to_physical()

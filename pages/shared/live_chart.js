@@ -292,8 +292,8 @@ function paintBars(pen, trace, place, bases) {
   pen.fillStyle = trace.marker.color
   for (let i = place.from; i < place.to; i++) {
     const base = bases.get(x[i]) ?? 0
-    bases.set(x[i], base + y[i])
     if (!(y[i] > 0)) continue
+    bases.set(x[i], base + y[i])
     const { left, width } = edges(place, x[i], 0.72)
     const head = place.py(base + y[i])
     pen.fillRect(left, head, width, place.py(base) - head)
@@ -549,7 +549,7 @@ class Chart {
       const heights = trace.type === "bar" ? stacks[trace.yaxis] ??= new Map() : null
       for (let i = firstAtLeast(x, from); i < x.length && x[i] <= to; i++) {
         if (heights) {
-          const sum = (heights.get(x[i]) ?? 0) + trace.y[i]
+          const sum = (heights.get(x[i]) ?? 0) + (trace.y[i] || 0)
           heights.set(x[i], sum)
           end.bars = true
           end.low = Math.min(end.low, 0)
@@ -749,11 +749,6 @@ function readoutRows({ traces, layout }, at) {
       const row = rows.at(-1)
       const i = pick(trace.x, at)
       if (row && i >= 0) (row.sizes ??= []).push(trace.y[i])
-      if (row?.sizes?.length === 2) {
-        const total = row.sizes[0] + row.sizes[1]
-        const share = total ? `${(100 * row.sizes[0] / total).toFixed(0)}%` : "–"
-        row.html += item("V", compact.format(total), "pd-wide") + item("buy", share, "pd-wide")
-      }
       continue
     }
     const i = pick(trace.x, at)
@@ -765,6 +760,12 @@ function readoutRows({ traces, layout }, at) {
     if (!found) rows.push(row)
     else if (trace.close) Object.assign(found, row)
     else found.html += row.html
+  }
+  // Buys, sells, and where no side is known, the volume alone.
+  for (const row of rows.filter((one) => one.sizes)) {
+    const total = row.sizes.reduce((sum, size) => sum + (size || 0), 0)
+    const share = total && row.sizes[0] >= 0 ? `${(100 * row.sizes[0] / total).toFixed(0)}%` : "–"
+    row.html += item("V", compact.format(total), "pd-wide") + item("buy", share, "pd-wide")
   }
   return rows
 }

@@ -109,7 +109,10 @@ def show_notice(error: PerpduckError, *, key: str) -> None:
     box = st.error if notice.is_grave else st.warning
     icon = ":material/error:" if notice.is_grave else ":material/hourglass_top:"
     words = str(error)
-    box(f"**{notice.title}.** {notice.advice}\n\n{words[:1].upper()}{words[1:]}", icon=icon)
+    # A sentence may begin with the name of a file, which is as it is.
+    if "." not in words.partition(" ")[0]:
+        words = words[:1].upper() + words[1:]
+    box(f"**{notice.title}.** {notice.advice}\n\n{words}", icon=icon)
     if notice.button == DATA_PAGE:
         # A link, because Streamlit's switch refuses while controls are bound to the address.
         st.page_link(DATA, label=DATA_PAGE, icon=":material/database:")

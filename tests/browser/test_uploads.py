@@ -204,6 +204,10 @@ def test_bars_are_previewed_kept_shown_and_deleted(
     query = "select symbol, timeframe, rows from uploaded_bar_sets"
     assert ask(server, query) == [("ethusdt", "1min", 120)]
     data.shows("?source=binance&symbols=ETHUSDT&timeframe=1m&range=all")
+    # Their volumes (0 to 119) have no side: they are drawn, and the axis fits them.
+    axis = "document.querySelector('.pd-chart .js-plotly-plot')._fullLayout.yaxis2.range"
+    wait_until(lambda: page.evaluate(axis)[1] > 119, 20, "the volumes are not in sight")
+    assert "NaN" not in page.locator(".pd-chart").inner_text()
     page.goto(f"{server.url}/data?source=binance&section=Stored")
     page.get_by_role("button", name="Delete bars").click()
     page.locator(".st-key-delete-bars").get_by_role("combobox").click()

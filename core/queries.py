@@ -150,6 +150,19 @@ def load_symbols(con: Connection) -> pl.DataFrame:
     )
 
 
+def load_funding(
+    con: Connection, symbols: Sequence[str], start: datetime, end: datetime
+) -> pl.DataFrame:
+    """Return symbol, ts, rate, mark_price of the settlements in [start, end], by symbol and ts."""
+    return _frame(
+        con,
+        "select symbol, ts, rate, mark_price from funding_rates "
+        "where symbol in (select unnest($symbols)) and ts between $start and $end "
+        "order by symbol, ts",
+        {"symbols": list(symbols), "start": start, "end": end},
+    )
+
+
 def load_watchlist(con: Connection) -> pl.DataFrame:
     """Return symbol and added_at of what the worker is asked to follow."""
     return _frame(con, "select symbol, added_at from watchlist order by added_at, symbol")

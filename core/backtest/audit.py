@@ -11,6 +11,7 @@ from core.backtest.engine import Backtest, Signals, backtest
 from core.backtest.market import Floats, stretch
 from core.backtest.pairing import signals
 from core.backtest.signals import Bools
+from core.errors import NotEnoughData
 from core.pair_spec import PairSpec
 
 CUTS = 20
@@ -58,7 +59,7 @@ def audit(
     found = []
     ends = np.unique(np.linspace(total / (cuts + 1), total, cuts, endpoint=False).astype(int))
     for end in ends[ends >= 3].tolist():
-        again = signals(spec, rows[:end], lead)
+        again = _known(spec, rows[:end], lead)
         changed = _changed(done.signals.until(end), again)
         part = backtest(stretch(done.market, 0, end), again, done.settings).books.trades
         trades = _changed_trades(done.books.trades, part, int(done.market.start_s[end - 1]))
@@ -72,6 +73,15 @@ def audit(
 def _changed(before: Signals, after: Signals) -> Bools:
     """Return which rows differ, to the last bit."""
     return _differ(before.zscore, after.zscore) | _differ(before.beta, after.beta)
+
+
+def _known(spec: PairSpec, rows: pl.DataFrame, lead: pl.DataFrame | None) -> Signals:
+    """Return what could be known of the rows; nothing where they are too few for the method."""
+    try:
+        return signals(spec, rows, lead)
+    except NotEnoughData:
+        nothing = np.full(rows.height, np.nan)
+        return Signals(nothing, nothing, nothing, spec.is_log, spec.is_in_sample)
 
 
 def _differ(one: Floats, other: Floats) -> Bools:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -287,5 +288,17 @@ def _set_up_logging(as_json: bool) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+def _leave(status: int) -> None:
+    """End the process at once: all is stored, closed and let go of.
+
+    Taking the interpreter apart made DuckDB's binding write of leaked objects into the log, once
+    in some hundred ends, where a thread was still about.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

@@ -63,7 +63,7 @@ def backtest(market: Market, signals: Signals, settings: BacktestSettings) -> Ba
     entries = {side: _entries(market, signals, settings, side) for side in (1, -1)}
     may = {side: np.zeros(rows, bool) for side in entries}
     for side, (at, sized) in entries.items():
-        may[side][at[sized.refused == ""]] = True
+        may[side][at[sized.refused == 0]] = True
     timeout = None
     if (bars := settings.rules.time_stop_bars) is not None:
         timeout = np.searchsorted(market.start_s, market.start_s + bars * market.bar_s)
@@ -74,7 +74,8 @@ def backtest(market: Market, signals: Signals, settings: BacktestSettings) -> Ba
     )  # fmt: skip
     refused = Counter[str]()
     for _, sized in entries.values():
-        refused.update(sized.refused[sized.refused != ""].tolist())
+        counts = np.bincount(sized.refused, minlength=len(sized.reasons))
+        refused.update({sized.reasons[i]: int(n) for i, n in enumerate(counts) if i and n})
     if gate is not None and gate.refused:
         refused["expected capture below the cost"] = gate.refused
     quantities = _quantities(path, entries)

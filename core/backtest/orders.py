@@ -29,14 +29,16 @@ class Prices:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sizes:
-    """Signed sizes of entries, arrays (k,) in base units, 0 where refused; ``refused`` (k,) texts.
+    """Signed sizes of entries, arrays (k,) in base units, 0 where refused.
 
+    ``refused`` (k,) is 0 where an entry is taken, else the number of its reason in ``reasons``.
     ``hedge_error``: by how much rounding to steps left x too large (+) or too small, a share.
     """
 
     y: Floats
     x: Floats
-    refused: NDArray[np.str_]
+    refused: NDArray[np.int8]
+    reasons: tuple[str, ...]
     hedge_error: Floats
 
 
@@ -93,12 +95,15 @@ def sizes(
         size_y = rounded(worth_y / paid_y, settings.contract_y)
         size_x = rounded(worth_y * np.abs(ratio) / paid_x, settings.contract_x)
         hedge_error = (size_x * paid_x) / (size_y * paid_y * np.abs(ratio)) - 1.0
-    refused = _refusals(market, settings, rows, elasticity, gross, size_y, size_x, paid_y, paid_x)
-    taken = refused == ""
+    refused, reasons = _refusals(
+        market, settings, rows, elasticity, gross, size_y, size_x, paid_y, paid_x
+    )
+    taken = refused == 0
     return Sizes(
         np.where(taken, side * size_y, 0.0),
         np.where(taken, -side * np.sign(ratio) * size_x, 0.0),
         refused,
+        reasons,
         np.where(taken, hedge_error, np.nan),
     )
 
@@ -121,8 +126,8 @@ def _refusals(
     size_x: Floats,
     paid_y: Floats,
     paid_x: Floats,
-) -> NDArray[np.str_]:
-    """Return why each entry is refused, "" where it is not; the first reason counts."""
+) -> tuple[NDArray[np.int8], tuple[str, ...]]:
+    """Return the number of each entry's reason to be refused, 0 for none; the first counts."""
     money = settings.money
     apart_s = np.abs(market.y.start_s[market.fill_y[rows]] - market.x.start_s[market.fill_x[rows]])
     small_y = size_y * paid_y < max(settings.contract_y.min_notional, 1e-300)
@@ -137,7 +142,7 @@ def _refusals(
         ((paid_y <= 0) | (paid_x <= 0), "slippage larger than the price"),
         (small_y | small_x, "below the minimum notional"),
     )
-    found = np.full(len(rows), "", dtype="U40")
-    for mask, text in reversed(reasons):
-        found = np.where(mask, text, found)
-    return found
+    found = np.zeros(len(rows), np.int8)
+    for number in range(len(reasons), 0, -1):
+        found[reasons[number - 1][0]] = number
+    return found, ("", *(text for _, text in reasons))

@@ -1,13 +1,12 @@
 """When to enter and leave: from z-scores to decisions, one trade at a time.
 
-A decision is made at the close of a row and filled later; only rows up to it are looked at. The
-rows at which each thing could happen are found once; the path then jumps from event to event, so
-a year of minutes costs as much as its trades, not as its bars.
+A decision is made at the close of a row and filled later; only rows up to it are looked at. Where
+each thing happens next is found once for all rows; the path then jumps from event to event, so a
+year of minutes costs as much as its trades, not as its bars.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,8 +49,6 @@ def decisions(
     """
     rows = len(zscore)
     events = _Events(zscore, rules, may_long, may_short)
-    waits = held.tolist()
-    times = None if timeout is None else timeout.tolist()
     found: list[Decision] = []
     at = 0
     while True:
@@ -61,41 +58,40 @@ def decisions(
         if accept is not None and not accept(entry, side, found):
             at = entry + 1
             continue
-        begin = waits[entry]
-        leave, reason = events.leave(begin, side, None if times is None else times[begin])
-        if leave >= rows or waits[leave] >= rows:
+        begin = int(held[entry])
+        leave, reason = events.leave(begin, side, None if timeout is None else int(timeout[begin]))
+        if leave >= rows or held[leave] >= rows:
             found.append(Decision(entry, rows, side, OPEN))
             return found
         found.append(Decision(entry, leave, side, reason))
-        at = waits[leave] + rules.cooldown_bars
+        at = min(int(held[leave]) + rules.cooldown_bars, rows)
         if reason == STOP or rules.reentry == "cross":
             at = max(at, events.inside(leave))
 
 
 class _Events:
-    """Sorted rows of everything that can happen, and what comes next."""
+    """For everything that can happen, the row from each row on where it happens next, (n + 1,)."""
 
     def __init__(self, zscore: Floats, rules: Rules, may_long: Bools, may_short: Bools) -> None:
-        self._rows = len(zscore)
-        nothing: list[int] = []
+        never = np.full(len(zscore) + 1, len(zscore))
         with np.errstate(invalid="ignore"):
             below, above = zscore < -rules.enter, zscore > rules.enter
-            self._long = _where(below & may_long) if rules.sides != "short" else nothing
-            self._short = _where(above & may_short) if rules.sides != "long" else nothing
-            self._inside = np.flatnonzero(np.abs(zscore) < rules.enter)
-            self._out = {1: _where(zscore >= -rules.exit), -1: _where(zscore <= rules.exit)}
-            self._stop = {1: nothing, -1: nothing}
+            self._long = _next(below & may_long) if rules.sides != "short" else never
+            self._short = _next(above & may_short) if rules.sides != "long" else never
+            self._inside = _next(np.abs(zscore) < rules.enter)
+            self._out = {1: _next(zscore >= -rules.exit), -1: _next(zscore <= rules.exit)}
+            self._stop = {1: never, -1: never}
             if rules.stop is not None:
-                self._stop = {1: _where(zscore < -rules.stop), -1: _where(zscore > rules.stop)}
+                self._stop = {1: _next(zscore < -rules.stop), -1: _next(zscore > rules.stop)}
 
     def entry(self, at: int) -> tuple[int, int]:
         """Return the next row from ``at`` on where a trade begins, and its side."""
-        low, high = self._next(self._long, at), self._next(self._short, at)
+        low, high = int(self._long[at]), int(self._short[at])
         return (low, 1) if low <= high else (high, -1)
 
     def leave(self, at: int, side: int, timeout: int | None) -> tuple[int, str]:
         """Return the first row from ``at`` on where a trade of that side ends, and why."""
-        back, stop = self._next(self._out[side], at), self._next(self._stop[side], at)
+        back, stop = int(self._out[side][at]), int(self._stop[side][at])
         row, reason = (back, EXIT) if back < stop else (stop, STOP)
         if timeout is not None and timeout < row:
             return timeout, TIME
@@ -103,14 +99,13 @@ class _Events:
 
     def inside(self, at: int) -> int:
         """Return the first row from ``at`` on where |z| is below the entry level."""
-        place = int(np.searchsorted(self._inside, at))
-        return int(self._inside[place]) if place < len(self._inside) else self._rows
-
-    def _next(self, rows: list[int], at: int) -> int:
-        place = bisect_left(rows, at)
-        return rows[place] if place < len(rows) else self._rows
+        return int(self._inside[at])
 
 
-def _where(mask: Bools) -> list[int]:
-    found: list[int] = np.flatnonzero(mask).tolist()
+def _next(mask: Bools) -> Ints:
+    """Return from each row on the first where the mask is set; n where there is none."""
+    rows = len(mask)
+    places = np.full(rows + 1, rows)
+    np.copyto(places[:rows], np.arange(rows), where=mask)
+    found: Ints = np.minimum.accumulate(places[::-1])[::-1]
     return found

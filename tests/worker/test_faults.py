@@ -38,14 +38,22 @@ FAULTS = {
 }
 
 
-async def suffer(rig: Rig, seconds: float, **faults: object) -> None:
+async def suffer(rig: Rig, seconds: float, *, trades: int = 0, **faults: object) -> None:
+    """Let the faults last, also until so many trades were made: a market has quiet moments."""
     drop = faults.pop("drop", False)
+    begin_ms = rig.exchange.now_ms()
     rig.exchange.faults.set(**faults)
     if drop:
         rig.exchange.drop_all()
     await asyncio.sleep(seconds)
+    await until(lambda: traded(rig, begin_ms) >= trades)
     rig.exchange.faults.clear()
     rig.clock_skew_s += 61.0  # what a ban would have lasted
+
+
+def traded(rig: Rig, since_ms: int) -> int:
+    now_ms, first_id = rig.exchange.now_ms(), rig.exchange.market.first_id
+    return sum(first_id(symbol, now_ms) - first_id(symbol, since_ms) for symbol in rig.symbols)
 
 
 async def recover(rig: Rig) -> int:
@@ -59,7 +67,7 @@ def test_a_fault_ends_in_the_exact_set(name: str, tmp_path: Path) -> None:
     ends: list[tuple[Rig, int]] = []
 
     async def scenario(rig: Rig) -> None:
-        await suffer(rig, 2.5, **FAULTS[name])
+        await suffer(rig, 2.5, trades=300, **FAULTS[name])
         ends.append((rig, await recover(rig)))
 
     run_rig(tmp_path, scenario)

@@ -26,17 +26,25 @@ def when_ready(show: Callable[[sources.Source, Pulse], None]) -> None:
     source = sources.current()
     pulse = feeder(source.store).pulse()
     if is_ready(source, pulse):
-        show(source, pulse.of(sources.dataset(pulse)))
+        show(source, looked_at(pulse))
     elif started_s(source.name) is not None or pulse.health.state in WRITING:
         starting(source)
     elif pulse.error and source.store.exists():
         waiting(source)
     else:
-        welcome()
+        welcome(pulse.datasets)
 
 
-def welcome() -> None:
-    """Offer the practice exchange and Binance; one click starts the worker."""
+def looked_at(pulse: Pulse) -> Pulse:
+    """Return the pulse of what the session looks at: the exchange's own data, or a dataset."""
+    return pulse.of(sources.dataset(pulse))
+
+
+def welcome(datasets: tuple[str, ...]) -> None:
+    """Offer the practice exchange and Binance, and the datasets that were brought before them.
+
+    One click starts the worker.
+    """
     if error := st.session_state.pop("_start_error", None):
         st.error(f"**The worker could not be started.** {error}", icon=":material/error:")
     with st.container(horizontal_alignment="center", key="welcome"):
@@ -73,6 +81,27 @@ def welcome() -> None:
                     on_click=begin,
                     args=(sources.BINANCE,),
                 )
+        if datasets:
+            own_datasets(datasets)
+
+
+def own_datasets(datasets: tuple[str, ...]) -> None:
+    """Offer what was brought where nothing of the exchange is there yet."""
+    st.markdown("Or look at a dataset of your own:", text_alignment="center")
+    with st.container(horizontal=True, horizontal_alignment="center", key="welcome-datasets"):
+        for name in datasets:
+            st.button(
+                name,
+                icon=":material/dataset:",
+                key=f"look-{name}",
+                on_click=look_at,
+                args=(name,),
+            )
+
+
+def look_at(dataset: str) -> None:
+    """Lead the session to the dataset, as the frame's control does."""
+    st.session_state["dataset"] = dataset
 
 
 def begin(name: str) -> None:
@@ -98,7 +127,8 @@ def started_s(name: str) -> float | None:
 def is_ready(source: sources.Source, pulse: Pulse) -> bool:
     """Return whether there is something to show: trades, of the best known symbol if it comes."""
     waited = started_s(source.name)
-    if waited is None:
+    pulse = looked_at(pulse)
+    if waited is None or sources.dataset(pulse):
         return bool(pulse.stored)
     # Klines come before the first trade; what the first page shows are trades.
     trading = {symbol for symbol in pulse.stored if any(s.is_live for s in pulse.spans[symbol])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -105,15 +106,31 @@ def test_a_double_click_opens_the_pair(pair_server: Server, chart_page: Open) ->
     chart = chart_page()
     chart.page.goto(f"{pair_server.url}/correlation?source=practice&mtf=1s&mspan=1h")
     chart.page.wait_for_selector(".st-key-matrix .pd-figure[data-renders]")
-    chart.page.wait_for_timeout(1500)
-    cells = chart.page.locator(".st-key-matrix .nsewdrag").first.bounding_box()
-    chart.page.mouse.dblclick(
-        cells["x"] + cells["width"] * 0.83, cells["y"] + cells["height"] * 0.17, delay=30
-    )
+    double_click(chart.page, still(chart.page, ".st-key-matrix .nsewdrag"))
     chart.page.wait_for_url(
         lambda url: "/pair?" in url and "y=" in url and "source=practice" in url
     )
     chart.wait_for_chart()
+
+
+def still(page: Any, selector: str) -> dict[str, float]:
+    """Return the element's place once it has kept it for a second, as nobody clicks sooner."""
+    deadline = time.monotonic() + 30
+    found, since = None, time.monotonic()
+    while found is None or time.monotonic() - since < 1:
+        assert time.monotonic() < deadline, f"{selector} does not come to rest"
+        page.wait_for_timeout(100)
+        now = page.locator(selector).first.bounding_box()
+        if now != found:
+            found, since = now, time.monotonic()
+    return dict(found)
+
+
+def double_click(page: Any, cells: dict[str, float]) -> None:
+    """Click twice on the cell of the last row's symbol and the last but one column's."""
+    x, y = cells["x"] + cells["width"] * 0.83, cells["y"] + cells["height"] * 0.17
+    page.mouse.move(x, y, steps=4)
+    page.mouse.dblclick(x, y, delay=30)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -18,6 +18,7 @@ import pytest
 from core.bundle import Times, write_bundle
 from core.feed.practice import Market
 from core.feed.practice.archive import write_archives
+from core.importing.jobs import ACTIVE, load_job
 from core.pair_spec import PairSpec
 from core.store import open_store
 from tests.browser.conftest import PHONE, WIDE, ChartPage, Server, serving, wait_until
@@ -78,6 +79,11 @@ def ask(server: Server, query: str) -> list[tuple[Any, ...]]:
         return con.execute(query).fetchall()
 
 
+def ended(folder: Path) -> bool:
+    job = load_job(folder)
+    return job is not None and job.state not in ACTIVE
+
+
 class Data:
     """The section of the Data page that takes files."""
 
@@ -114,7 +120,13 @@ class Data:
         return {path.parent.name for path in folder.glob("*/job.json")}
 
     def job(self, words: str) -> None:
-        """Wait for the job that was begun to say the words."""
+        """Wait for the job that was begun to end, and to say the words.
+
+        Streamlit puts a new container's key on the old one's node before it takes the old words
+        away: the words alone may be those of the job before.
+        """
+        folder = self.server.home / "perpduck.duckdb.jobs" / self.begun
+        wait_until(lambda: ended(folder), 60, "the job did not end")
         shown = self.page.locator(f".st-key-job-{self.begun}")
         shown.get_by_text(words).first.wait_for(timeout=60_000)
 

@@ -77,6 +77,22 @@ def test_an_unknown_dataset_falls_back_to_the_exchange(app: App, full: Store) ->
     assert shown.metric
 
 
+@pytest.mark.parametrize("page", [None, PAIR, CORRELATION])
+def test_where_only_datasets_are_they_are_offered(app: App, full: Store, page: str | None) -> None:
+    add_dataset(full)
+    with full.write() as con:
+        for table in ("bars_1s", "bars_1min", "trades", "coverage"):
+            con.execute(f"delete from {table} where not contains(symbol, '@')")
+    shown = app(page, source="practice")
+    assert "Or look at a dataset of your own" in words(shown)
+    assert shown.button(key="start-practice")
+    shown = shown.button(key=f"look-{DATASET}").click().run()
+    assert not shown.exception
+    assert shown.selectbox(key="dataset").value == DATASET
+    assert any("@MINE" in name for name in chosen(shown)), chosen(shown)
+    assert not [button for button in shown.button if button.key == "start-practice"]
+
+
 def test_minutes_reach_back_to_the_klines_and_say_so(app: App, full: Store) -> None:
     add_klines(full, 600)
     shown = app(source="practice", timeframe="1m", range="6h")

@@ -30,9 +30,10 @@ _COLOURS = {
 _CSS = """<style>
 [data-testid="stMetricValue"], [data-testid="stMetricDelta"], .st-key-pill button {
   font-variant-numeric: tabular-nums; }
-.st-key-cards [data-testid="stMetric"] > div:first-child { padding: .5rem .7rem .1rem; }
-.st-key-cards [data-testid="stMetricDelta"] { font-size: .78rem; }
-.st-key-cards [data-testid="stMetricChart"] { margin-bottom: .4rem; }
+:is(.st-key-cards, .st-key-honesty) [data-testid="stMetric"] > div:first-child {
+  padding: .5rem .7rem .1rem; }
+:is(.st-key-cards, .st-key-honesty) [data-testid="stMetricDelta"] { font-size: .78rem; }
+:is(.st-key-cards, .st-key-honesty) [data-testid="stMetricChart"] { margin-bottom: .4rem; }
 .st-key-pill button { white-space: nowrap; }
 .st-key-source button { text-transform: capitalize; }
 @media (max-width: 640px) { .st-key-cards [data-testid="stMetricChart"] { display: none; } }
@@ -47,6 +48,7 @@ def frame() -> None:
     ):
         with st.container(horizontal=True, vertical_alignment="center", width="content"):
             _source_control()
+            _catch_up()
             _dataset_control()
         with st.container(key="pill", width="content"):
             status_pill()
@@ -68,6 +70,20 @@ def _source_control() -> None:
         label_visibility="collapsed",
         help="Binance: the live exchange. Practice: a made-up exchange on this machine.",
     )
+
+
+def _catch_up() -> None:
+    """Read the file anew where the address names what was not in it at the last look.
+
+    That is up to a second old, and the way from an import that has just ended leads here.
+    """
+    feed, state, query = feeder(sources.current().store), st.session_state, st.query_params
+    pulse = feed.pulse()
+    dataset = state.get("dataset") or query.get("dataset")
+    symbols = {*query.get_all("symbols"), *query.get_all("y"), *query.get_all("x")}
+    known = {symbol.upper() for symbol in pulse.stored}
+    if (dataset and dataset not in pulse.datasets) or symbols - known:
+        feed.refresh()
 
 
 def _dataset_control() -> None:

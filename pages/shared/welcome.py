@@ -33,6 +33,7 @@ def when_ready(show: Callable[[sources.Source, Pulse], None]) -> None:
         waiting(source)
     else:
         welcome(pulse.datasets)
+        watching(source, pulse.datasets)
 
 
 def looked_at(pulse: Pulse) -> Pulse:
@@ -55,34 +56,45 @@ def welcome(datasets: tuple[str, ...]) -> None:
             text_alignment="center",
             width=560,
         )
-        with st.grid(2, min_column_width=280, width=760):
-            with st.container(border=True, height="stretch"):
-                st.markdown("#### :material/school: Practice exchange")
-                st.write(
-                    "Made-up markets on this machine: five symbols, no network, the same screens."
-                )
-                st.space("stretch")
-                st.button(
-                    "Try it with the practice exchange",
-                    type="primary",
-                    width="stretch",
-                    key="start-practice",
-                    on_click=begin,
-                    args=(sources.PRACTICE,),
-                )
-            with st.container(border=True, height="stretch"):
-                st.markdown("#### :material/candlestick_chart: Binance live")
-                st.write("Public market data of BTCUSDT, ETHUSDT and SOLUSDT; no account needed.")
-                st.space("stretch")
-                st.button(
-                    "Watch Binance live",
-                    width="stretch",
-                    key="start-binance",
-                    on_click=begin,
-                    args=(sources.BINANCE,),
-                )
+        ways_in()
         if datasets:
             own_datasets(datasets)
+
+
+def ways_in() -> None:
+    """Offer the two exchanges."""
+    with st.grid(2, min_column_width=280, width=760):
+        with st.container(border=True, height="stretch"):
+            st.markdown("#### :material/school: Practice exchange")
+            st.write("Made-up markets on this machine: five symbols, no network, the same screens.")
+            st.space("stretch")
+            st.button(
+                "Try it with the practice exchange",
+                type="primary",
+                width="stretch",
+                key="start-practice",
+                on_click=begin,
+                args=(sources.PRACTICE,),
+            )
+        with st.container(border=True, height="stretch"):
+            st.markdown("#### :material/candlestick_chart: Binance live")
+            st.write("Public market data of BTCUSDT, ETHUSDT and SOLUSDT; no account needed.")
+            st.space("stretch")
+            st.button(
+                "Watch Binance live",
+                width="stretch",
+                key="start-binance",
+                on_click=begin,
+                args=(sources.BINANCE,),
+            )
+
+
+@st.fragment(run_every=2.0)
+def watching(source: sources.Source, datasets: tuple[str, ...]) -> None:
+    """Run the page again once there is something to see, brought or begun elsewhere."""
+    pulse = feeder(source.store).pulse()
+    if is_ready(source, pulse) or pulse.datasets != datasets or pulse.health.state in WRITING:
+        st.rerun()
 
 
 def own_datasets(datasets: tuple[str, ...]) -> None:

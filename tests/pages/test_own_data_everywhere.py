@@ -70,6 +70,15 @@ def test_without_a_dataset_there_is_nothing_to_choose(app: App, full: Store) -> 
     assert not [box for box in app(source="practice").selectbox if box.key == "dataset"]
 
 
+def test_what_was_brought_a_moment_ago_is_there(app: App, full: Store) -> None:
+    """A link to it comes sooner than the next look at the file."""
+    assert app(source="practice").metric
+    add_dataset(full)
+    shown = app(source="practice", dataset=DATASET)
+    assert shown.selectbox(key="dataset").value == DATASET
+    assert any("@MINE" in name for name in chosen(shown)), chosen(shown)
+
+
 def test_an_unknown_dataset_falls_back_to_the_exchange(app: App, full: Store) -> None:
     add_dataset(full)
     shown = app(source="practice", dataset="nosuch")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,15 +51,18 @@ def audit(
     lead: pl.DataFrame | None = None,
     *,
     cuts: int = CUTS,
+    going_on: Callable[[int], bool] = lambda done: True,
 ) -> Audit:
     """Recompute signals and trades on histories that end at evenly spaced rows.
 
-    ``rows`` and ``lead`` are what the backtest's signals were made of.
+    ``rows`` and ``lead`` are what the backtest's signals were made of. ``going_on`` is told after
+    each cut how many are done, and ends it by False.
     """
     total = done.market.rows
     found = []
     ends = np.unique(np.linspace(total / (cuts + 1), total, cuts, endpoint=False).astype(int))
-    for end in ends[ends >= 3].tolist():
+    ends = ends[ends >= 3]
+    for count, end in enumerate(ends.tolist(), start=1):
         again = _known(spec, rows[:end], lead)
         changed = _changed(done.signals.until(end), again)
         part = backtest(stretch(done.market, 0, end), again, done.settings).books.trades
@@ -67,6 +71,8 @@ def audit(
             first = int(np.argmax(changed)) if changed.any() else None
             at_ms = int(done.market.start_s[end - 1] + done.market.bar_s) * 1000
             found.append(Change(end, at_ms, int(changed.sum()), first, trades))
+        if not going_on(count):
+            return Audit(count, tuple(found))
     return Audit(len(ends), tuple(found))
 
 
@@ -81,7 +87,9 @@ def _known(spec: PairSpec, rows: pl.DataFrame, lead: pl.DataFrame | None) -> Sig
         return signals(spec, rows, lead)
     except NotEnoughData:
         nothing = np.full(rows.height, np.nan)
-        return Signals(nothing, nothing, nothing, spec.is_log, spec.is_in_sample)
+        return Signals(
+            nothing, nothing, nothing, spec.is_log, spec.is_in_sample, nothing, spec.window_bars
+        )
 
 
 def _differ(one: Floats, other: Floats) -> Bools:

@@ -6,7 +6,7 @@ Decided at the close of a row, filled in the legs' own next bars, marked at ever
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from core.backtest.market import Floats, Ints, Market, rates_missing_s
 from core.backtest.orders import Sizes, sizes
 from core.backtest.settings import BacktestSettings
 from core.backtest.signals import Decision, decisions
+from core.errors import DataError
 
 # A ratio of realised to predicted reversion is not known before so many trades.
 TRADES_FOR_CAPTURE = 30
@@ -26,6 +27,8 @@ class Signals:
 
     ``zscore`` and ``beta`` of each row, ``sigma`` the deviation that z counts in: of log spreads
     a fraction, of raw ones in y's price. ``is_in_sample``: fitted on the very rows it trades.
+    ``half_life``, in bars, is needed by a time stop in half-lives alone; ∞ where nothing comes
+    back. ``window_bars`` is what the statistics look back on.
     """
 
     zscore: Floats
@@ -33,11 +36,22 @@ class Signals:
     sigma: Floats
     is_log: bool = True
     is_in_sample: bool = False
+    half_life: Floats | None = None
+    window_bars: int = 60
 
     def until(self, rows: int) -> Signals:
         """Return the first rows alone."""
-        return Signals(
-            self.zscore[:rows], self.beta[:rows], self.sigma[:rows], self.is_log, self.is_in_sample
+        return self.part(0, rows)
+
+    def part(self, begin: int, end: int) -> Signals:
+        """Return the rows [begin, end) alone."""
+        rows = slice(begin, end)
+        return replace(
+            self,
+            zscore=self.zscore[rows],
+            beta=self.beta[rows],
+            sigma=self.sigma[rows],
+            half_life=None if self.half_life is None else self.half_life[rows],
         )
 
 
@@ -64,13 +78,10 @@ def backtest(market: Market, signals: Signals, settings: BacktestSettings) -> Ba
     may = {side: np.zeros(rows, bool) for side in entries}
     for side, (at, sized) in entries.items():
         may[side][at[sized.refused == 0]] = True
-    timeout = None
-    if (bars := settings.rules.time_stop_bars) is not None:
-        timeout = np.searchsorted(market.start_s, market.start_s + bars * market.bar_s)
     gate = _Gate(market, signals, settings) if settings.money.gate is not None else None
     path = decisions(
         signals.zscore, settings.rules, may_long=may[1], may_short=may[-1], held=market.held,
-        timeout=timeout, accept=gate,
+        timeout=_timeout(market, signals, settings), accept=gate,
     )  # fmt: skip
     refused = Counter[str]()
     for _, sized in entries.values():
@@ -83,6 +94,26 @@ def backtest(market: Market, signals: Signals, settings: BacktestSettings) -> Ba
     return Backtest(
         settings, market, signals, found, dict(refused), _assumptions(market, settings, signals)
     )
+
+
+def _timeout(market: Market, signals: Signals, settings: BacktestSettings) -> Ints | None:
+    """Return for each row where a trade decided there has lasted too long, None for no limit."""
+    rules = settings.rules
+    limits: list[Floats] = []
+    if rules.time_stop_bars is not None:
+        limits.append(np.full(market.rows, float(rules.time_stop_bars)))
+    if (count := rules.time_stop_half_lives) is not None:
+        if signals.half_life is None:
+            raise DataError("a time stop in half-lives needs signals that have half-lives")
+        known = np.isfinite(signals.half_life)
+        # Where nothing comes back there is no half-life: the window is all one can go by.
+        lives = np.where(known, count * signals.half_life, signals.window_bars)
+        limits.append(np.clip(np.ceil(lives), 1.0, None))
+    if not limits:
+        return None
+    bars: Ints = np.minimum(np.min(limits, axis=0), 2.0**31).astype(np.int64)
+    begin = np.append(market.start_s, market.start_s[-1] + market.bar_s)[market.held]
+    return np.searchsorted(market.start_s, begin + bars * market.bar_s)
 
 
 def _entries(

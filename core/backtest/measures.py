@@ -68,8 +68,10 @@ def measures(done: Backtest) -> Measures:
     reasons: dict[str, str] = {}
     ratio = _sharpe(daily, reasons)
     annual = None
-    if span_s < DAY_S:
-        reasons["annual_return"] = "less than a day: nothing to make a year of"
+    if span_s < MIN_DAYS * DAY_S:
+        reasons["annual_return"] = reasons["calmar"] = (
+            f"{span_s / DAY_S:.2g} days; from {MIN_DAYS} on they are made a year of"
+        )
     elif books.end > 0:
         annual = math.expm1(min(math.log(books.end / books.start) * YEAR_S / span_s, 700.0))
     else:

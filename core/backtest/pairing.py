@@ -10,21 +10,25 @@ from core.backtest.market import Floats
 from core.pair_series import Origin, origin_of, pair_hedge
 from core.pair_spec import PairSpec
 from core.stats.hedge import HedgeFit, ols, tls
+from core.stats.reversion import rolling_half_life
 
 
 def signals(spec: PairSpec, rows: pl.DataFrame, lead: pl.DataFrame | None = None) -> Signals:
     """Return what the pair's rows (`core.pair_series.aligned`) say, one value a row.
 
-    ``lead`` are the aligned bars before them that the first windows stand on. OLS and TLS are
-    fitted on all of ``rows``: in-sample.
+    ``lead`` are the aligned bars before them; the last `PairSpec.warm_bars` are what the first
+    windows stand on, as on the Pair page, so that all is the same to the last digit. OLS and TLS
+    are fitted on all of ``rows``: in-sample.
     """
-    before = 0 if lead is None else lead.height
-    frame = rows if lead is None or not before else pl.concat([lead, rows])
+    warm = None if lead is None else lead.tail(spec.warm_bars)
+    before = 0 if warm is None else warm.height
+    frame = rows if warm is None or not before else pl.concat([warm, rows])
     origin = origin_of(spec, frame)
     found = pair_hedge(spec, frame, origin, _fit(spec, frame, origin, before)).rows[before:]
+    lives = rolling_half_life(_floats(found["spread"]), max(4, spec.window_bars))
     return Signals(
         _floats(found["zscore"]), _floats(found["beta"]), _floats(found["spread_sd"]),
-        spec.is_log, spec.is_in_sample,
+        spec.is_log, spec.is_in_sample, lives, spec.window_bars,
     )  # fmt: skip
 
 

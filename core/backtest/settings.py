@@ -33,15 +33,17 @@ class Rules:
 
     Long the spread below −enter, short above +enter; out when z comes back to ``exit`` (0: crosses
     zero; 0.5: half a deviation before; −0.5: beyond), when |z| > ``stop`` on the wrong side, or
-    after ``time_stop_bars``. ``cooldown_bars`` pass after an exit. ``reentry`` by level takes the
-    next |z| > enter; by cross only once |z| was below it in between. After a stop it is always by
-    cross. Raises DataError for levels that contradict each other.
+    after ``time_stop_bars`` or ``time_stop_half_lives`` (of the spread's trailing window at the
+    decision), whichever comes first. ``cooldown_bars`` pass after an exit. ``reentry`` by level
+    takes the next |z| > enter; by cross only once |z| was below it in between. After a stop it is
+    always by cross. Raises DataError for levels that contradict each other.
     """
 
     enter: float = 2.0
     exit: float = 0.0
     stop: float | None = None
     time_stop_bars: int | None = None
+    time_stop_half_lives: float | None = None
     sides: Sides = "both"
     cooldown_bars: int = 0
     reentry: Reentry = "level"
@@ -54,6 +56,9 @@ class Rules:
             raise DataError(f"an exit at {self.exit}: it must lie within ±{self.enter}, the entry")
         if self.stop is not None and not self.stop > self.enter:
             raise DataError(f"a stop at {self.stop}: it must lie beyond the entry, {self.enter}")
+        lives = self.time_stop_half_lives
+        if lives is not None and not 0 < lives < math.inf:
+            raise DataError(f"a time stop of {lives} half-lives: give a number above 0")
         for name, bars, least in (
             ("time stop", self.time_stop_bars, 1),
             ("cooldown", self.cooldown_bars, 0),

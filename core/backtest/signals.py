@@ -44,7 +44,7 @@ def decisions(
 
     ``may_long``/``may_short`` (n,): where an entry could be filled and sized. ``held`` (n,): the
     row by whose close an order decided at that row is filled, n for never. ``timeout`` (n,): the
-    row at which a trade held from that row on has lasted too long. ``accept`` may refuse an entry
+    row at which a trade decided at that row has lasted too long. ``accept`` may refuse an entry
     (row, side, trades so far).
     """
     rows = len(zscore)
@@ -59,7 +59,7 @@ def decisions(
             at = entry + 1
             continue
         begin = int(held[entry])
-        leave, reason = events.leave(begin, side, None if timeout is None else int(timeout[begin]))
+        leave, reason = events.leave(begin, side, None if timeout is None else int(timeout[entry]))
         if leave >= rows or held[leave] >= rows:
             found.append(Decision(entry, rows, side, OPEN))
             return found

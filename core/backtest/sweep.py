@@ -131,12 +131,14 @@ def walk_forward(
     *,
     train_rows: int,
     test_rows: int,
+    going_on: Callable[[int], bool] = lambda done: True,
 ) -> list[Fold]:
     """Return what choosing on the past would have given after: one fold a test stretch.
 
     Each fold takes the entry and window with the best net result on ``train_rows`` rows and runs
     it on the ``test_rows`` after them. Signals are trailing, so they are made once; an in-sample
-    method is refused. Raises NotEnoughData where not even one fold fits.
+    method is refused. ``going_on`` is told after each fold how many are done, and ends it by
+    False. Raises NotEnoughData where not even one fold fits.
     """
     if spec.is_in_sample:
         raise DataError("walking forward needs a trailing hedge; choose refit, rolling or Kalman")
@@ -153,19 +155,16 @@ def walk_forward(
         for window, found in made.items():
             for enter in entries:
                 net, _, trades = _one(
-                    stretch(at, begin, middle), _part(found, begin, middle), settings, enter
+                    stretch(at, begin, middle), found.part(begin, middle), settings, enter
                 )
                 if best is None or net > best[0]:
                     best = (net, enter, window, trades)
         assert best is not None
         net, enter, window, trades = best
         after, _, later = _one(
-            stretch(at, middle, end), _part(made[window], middle, end), settings, enter
+            stretch(at, middle, end), made[window].part(middle, end), settings, enter
         )
         folds.append(Fold((begin, middle), (middle, end), enter, window, net, after, trades, later))
+        if not going_on(len(folds)):
+            break
     return folds
-
-
-def _part(made: Signals, begin: int, end: int) -> Signals:
-    rows = slice(begin, end)
-    return replace(made, zscore=made.zscore[rows], beta=made.beta[rows], sigma=made.sigma[rows])

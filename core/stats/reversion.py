@@ -103,6 +103,43 @@ def half_life(spread: ArrayLike) -> HalfLife:
     return HalfLife(_bars_of(phi), low, _bars_of(phi + NORMAL_95 * error), phi, n)
 
 
+def rolling_half_life(spread: ArrayLike, window: int) -> Floats:
+    """Return the half-life of the window that ends with each bar, (n,), as `half_life` has it.
+
+    ∞ where the window does not come back, 0 where it turns within a bar, NaN where the window is
+    not whole (``spread`` may have NaN) or stands still. From running sums, so that time does not
+    grow with the window; nothing looks ahead. Raises DataError for a window below 4.
+    """
+    if window < 4:
+        raise DataError(f"a window of {window} bars has no half-life; give at least 4")
+    values = np.asarray(spread, dtype=np.float64)
+    n = len(values)
+    found = np.full(n, np.nan)
+    if n < window:
+        return found
+    finite = np.isfinite(values)
+    shifted = np.where(finite, values - (values[finite][0] if finite.any() else 0.0), 0.0)
+    before, steps = shifted[:-1], np.diff(shifted)
+    usable = finite[:-1] & finite[1:]
+    pairs = window - 1
+
+    def sums(of: Floats) -> Floats:
+        running = np.concatenate(([0.0], np.cumsum(np.where(usable, of, 0.0))))
+        return np.asarray(running[pairs:] - running[:-pairs])
+
+    mean_before, mean_step = sums(before) / pairs, sums(steps) / pairs
+    power = sums(before * before) - pairs * mean_before**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        phi = 1.0 + (sums(before * steps) - pairs * mean_before * mean_step) / power
+        bars = np.where(phi >= 1.0, np.inf, -math.log(2.0) / np.log(np.clip(phi, 1e-300, 1.0)))
+        bars = np.where(phi <= 0.0, 0.0, bars)
+    # What is left of a sum of squares after its mean is taken off: below this it is rounding.
+    is_flat = power <= 1e-10 * np.maximum(sums(before * before), 1e-300)
+    whole = sums(np.ones(n - 1)) > pairs - 0.5
+    found[pairs:] = np.where(whole & ~is_flat, bars, np.nan)
+    return found
+
+
 def _bars_of(phi: float) -> float:
     """Return the half-life of φ: 0 at or below 0, infinite at or above 1."""
     if phi <= 0.0:

@@ -10,9 +10,8 @@ import pytest
 from pair_bars import START
 from stats.series import cointegrated
 
-from core import backtests
 from core.backtest import BacktestSettings, Execution
-from core.backtests import Traded, load_traded, run_backtest
+from core.backtests import Traded, load_traded, loading, run_backtest
 from core.errors import NotEnoughData
 from core.pair_spec import METHODS, PairSpec
 from core.pairs import analyse_pair
@@ -94,8 +93,8 @@ def test_legs_funding_and_contracts_are_the_file_s(kept: Store) -> None:
     settled = [np.datetime64(START + timedelta(hours=hour), "s").astype(int) for hour in (16, 24)]
     assert market.funding_y.at_s.tolist() == settled
     assert market.funding_x.at_s.size == 0
-    assert (traded.contract_y.tick_size, traded.contract_y.step_size) == (0.01, 0.1)
-    assert traded.contract_x.step_size == 0.0
+    y, x = traded.inputs.contracts
+    assert (y.tick_size, y.step_size, x.step_size) == (0.01, 0.1, 0.0)
     assert traded.klines_share == 1.0
 
 
@@ -111,7 +110,7 @@ def test_it_runs_with_them_and_says_what_it_assumes(kept: Store) -> None:
 
 def test_long_ranges_are_read_in_parts(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = load(kept)
-    monkeypatch.setattr(backtests, "BARS_A_LEASE", 111)
+    monkeypatch.setattr(loading, "BARS_A_LEASE", 111)
     parts = load(kept)
     assert parts.rows.equals(whole.rows)
     np.testing.assert_array_equal(parts.market.y.vwap, whole.market.y.vwap)

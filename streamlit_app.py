@@ -11,60 +11,73 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.shared.assets import asset_routes
 from pages.shared.frame import frame
-from pages.shared.places import CORRELATION, DATA, PAIR, PRICES
+from pages.shared.places import BACKTEST, CORRELATION, DATA, PAIR, PRICES
 from pages.shared.upload_route import upload_routes
+
+BACKTEST_WORDS = (
+    "What trading the pair would have made after every cost, and what speaks against it."
+)
+DATA_WORDS = "The worker, the watchlist, gaps and coverage, the file."
 
 
 def main() -> None:
     """Show the frame and the page that the address names."""
     st.set_page_config("Perpduck", "🕯️", layout="wide")
-    market = [
-        st.Page(
-            PRICES,
-            title="Prices",
-            icon=":material/candlestick_chart:",
-            url_path="prices",
-            default=True,
-            help="Candles and volume, live, with the numbers of the visible range.",
-        ),
-        st.Page(
-            PAIR,
-            title="Pair",
-            icon=":material/compare_arrows:",
-            url_path="pair",
-            help="Hedge ratio, spread and z-score of two symbols, and whether it comes back.",
-        ),
-        st.Page(
-            CORRELATION,
-            title="Correlation",
-            icon=":material/grid_on:",
-            url_path="correlation",
-            help="The matrix of all symbols, and the bar size on which to measure a pair.",
-        ),
-    ]
-    operate = [
-        st.Page(
-            DATA,
-            title="Data",
-            icon=":material/database:",
-            url_path="data",
-            help="The worker, the watchlist, gaps and coverage, the file.",
-        )
-    ]
-    page = st.navigation({"Market": market, "Operate": operate}, position="top")
+    page = st.navigation(
+        {
+            "Market": [
+                place(
+                    PRICES,
+                    "Prices",
+                    "candlestick_chart",
+                    "Candles and volume, live, with the numbers of the visible range.",
+                    is_first=True,
+                ),
+                place(
+                    PAIR,
+                    "Pair",
+                    "compare_arrows",
+                    "Hedge ratio, spread and z-score of two symbols, and whether it comes back.",
+                ),
+                place(
+                    CORRELATION,
+                    "Correlation",
+                    "grid_on",
+                    "The matrix of all symbols, and the bar size on which to measure a pair.",
+                ),
+            ],
+            "Research": [place(BACKTEST, "Backtest", "history", BACKTEST_WORDS)],
+            "Operate": [place(DATA, "Data", "database", DATA_WORDS)],
+        },
+        position="top",
+    )
     frame()
     page.run()
+
+
+def place(path: str, title: str, icon: str, words: str, *, is_first: bool = False) -> StreamlitPage:
+    """Return a page of the navigation, at the address of its title."""
+    return st.Page(
+        path,
+        title=title,
+        icon=f":material/{icon}:",
+        url_path=title.lower(),
+        default=is_first,
+        help=words,
+    )
 
 
 @asynccontextmanager
 async def warm(_: st.App) -> AsyncIterator[None]:
     """Keep what start-up imported out of every later garbage collection."""
     # polars, duckdb, statsmodels and all that a page needs
+    import pages.shared.backtest_view
     import pages.shared.correlation_view
     import pages.shared.pair_view
     import pages.shared.price_view  # noqa: F401

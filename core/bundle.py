@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
-import json
 import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import polars as pl
 
 from core.bundle_members import (
@@ -32,7 +29,11 @@ from core.bundle_members import (
     Manifest,
     Times,
     closes_of,
+    differences,
+    json_bytes,
     packed,
+    parquet_bytes,
+    plain,
     series_of,
     unpacked,
 )
@@ -102,9 +103,9 @@ def write_bundle(
     legs = read_legs(store, spec, times.start, times.as_of, since=times.judged_from)
     analysis, verdict = _computed(spec, legs, times)
     members = {
-        CLOSES: _parquet(legs.closes),
-        SERIES: _parquet(analysis.series),
-        RESULTS: _json(results(analysis, verdict)),
+        CLOSES: parquet_bytes(legs.closes),
+        SERIES: parquet_bytes(analysis.series),
+        RESULTS: json_bytes(results(analysis, verdict)),
     }
     manifest = Manifest(
         format=FORMAT,
@@ -145,19 +146,19 @@ def read_bundle(data: bytes) -> Bundle:
 def restored(bundle: Bundle) -> Restored:
     """Return the view computed again from the bundle's bars, and what differs from its results."""
     analysis, verdict = _computed(bundle.spec, bundle.legs, bundle.times)
-    differences = list(_differences(bundle.results, results(analysis, verdict)))
+    others = differences(bundle.results, results(analysis, verdict))
     if not analysis.series.equals(bundle.series):
-        differences.insert(0, "series")
-    return Restored(bundle, analysis, verdict, tuple(differences))
+        others.insert(0, "series")
+    return Restored(bundle, analysis, verdict, tuple(others))
 
 
 def results(analysis: PairAnalysis, verdict: Verdict) -> dict[str, Any]:
     """Return every number of a view, floats in hexadecimal, by name."""
     fields = [one.name for one in dataclasses.fields(analysis) if one.name not in _LEFT_OUT]
-    found = {name: _plain(getattr(analysis, name)) for name in fields}
+    found = {name: plain(getattr(analysis, name)) for name in fields}
     if made := analysis.filter:
-        found["filter"] = {name: _plain(getattr(made, name)) for name in _OF_THE_FILTER}
-    return found | {"verdict": _plain(verdict)}
+        found["filter"] = {name: plain(getattr(made, name)) for name in _OF_THE_FILTER}
+    return found | {"verdict": plain(verdict)}
 
 
 def is_bundle(path: Path) -> bool:
@@ -206,38 +207,3 @@ def _computed(spec: PairSpec, legs: Legs, times: Times) -> tuple[PairAnalysis, V
     return analyse(spec, legs), judged_pair(
         spec, legs.closes, times.judged_from, times.judged_at, span_s=times.judged_span_s
     )
-
-
-def _differences(one: Any, other: Any, place: str = "") -> list[str]:
-    """Return the names of what differs between two results."""
-    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        return [
-            name for key in one
-            for name in _differences(one[key], other[key], f"{place}.{key}".lstrip("."))
-        ]  # fmt: skip
-    return [] if one == other else [place]
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it without losing a digit."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {one.name: _plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
-    if isinstance(value, np.ndarray | list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value.hex()
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return {str(k): _plain(v) for k, v in value.items()} if isinstance(value, dict) else value
-
-
-def _parquet(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    return buffer.getvalue()
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1, ensure_ascii=False).encode()

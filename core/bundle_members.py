@@ -6,17 +6,20 @@ every value are checked before anything is computed from them.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
+import json
 import math
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,6 +43,7 @@ MOST_JSON_BYTES = 4 << 20
 MOST_ROWS = 6_000_000
 _CLOSES = {"symbol": pl.String, "ts": pl.Datetime("ms"), "close": pl.Float64, "volume": pl.Float64}
 
+M = TypeVar("M")
 Time = Annotated[datetime, msgspec.Meta(tz=False)]
 # These are shown as they are, so they must not say anything to what renders the page.
 Word = Annotated[str, msgspec.Meta(max_length=60, pattern=r"^[\w .+-]*$")]
@@ -71,8 +75,8 @@ class Manifest:
     sha256: dict[str, str]
 
 
-def packed(manifest: Manifest, members: Mapping[str, bytes]) -> bytes:
-    """Return the ZIP."""
+def packed(manifest: object, members: Mapping[str, bytes]) -> bytes:
+    """Return the ZIP of a manifest, any dataclass, and the other members."""
     buffer = io.BytesIO()
     told = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -86,35 +90,46 @@ def unpacked(data: bytes) -> tuple[Manifest, dict[str, bytes]]:
 
     Raises BadFile for what is no whole ZIP of a bundle.
     """
-    members = _members(data)
-    manifest = _manifest(members[MANIFEST])
-    if manifest.sha256.keys() != MEMBERS - {MANIFEST}:
-        raise BadFile(
-            f"{MANIFEST} tells the sha256 of {', '.join(sorted(manifest.sha256)) or 'nothing'}; "
-            f"it should be of {', '.join(sorted(MEMBERS - {MANIFEST}))}"
-        )
-    for name, known in manifest.sha256.items():
-        if hashlib.sha256(members[name]).hexdigest() != known:
-            raise BadFile(f"{name} in the bundle is not as it was written: its sha256 differs")
+    members = zip_members(data, MEMBERS, "a pair")
+    manifest = read_manifest(members[MANIFEST], Manifest)
+    demand_symbols(manifest.spec)
+    _check_times(manifest.spec, manifest.times)
+    if any(tick is not None and not tick > 0 for tick in manifest.tick_sizes):
+        raise BadFile(f"tick sizes {manifest.tick_sizes} in the bundle; they should be above 0")
+    demand_hashes(manifest.sha256, members)
     return manifest, members
 
 
-def _manifest(data: bytes) -> Manifest:
+def demand_hashes(told: Mapping[str, str], members: Mapping[str, bytes]) -> None:
+    """Raise BadFile unless every member but the manifest is as it was written."""
+    others = members.keys() - {MANIFEST}
+    if told.keys() != others:
+        raise BadFile(
+            f"{MANIFEST} tells the sha256 of {', '.join(sorted(told)) or 'nothing'}; "
+            f"it should be of {', '.join(sorted(others))}"
+        )
+    for name, known in told.items():
+        if hashlib.sha256(members[name]).hexdigest() != known:
+            raise BadFile(f"{name} in the bundle is not as it was written: its sha256 differs")
+
+
+def demand_symbols(spec: PairSpec) -> None:
+    """Raise BadFile for legs that cannot be symbols."""
+    for symbol in (spec.y, spec.x):
+        if not 0 < len(symbol) <= 80 or not all(c.isalnum() or c in "@-_." for c in symbol):
+            raise BadFile(f"{symbol[:80]!r} in the bundle is no symbol")
+
+
+def read_manifest(data: bytes, kind: type[M]) -> M:
+    """Return the manifest, checked by its types; raises BadFile for anything else."""
     try:
         # Another format may have other fields: its number is looked at before them.
         told = msgspec.json.decode(data)
         if isinstance(told, dict) and told.get("format", FORMAT) != FORMAT:
             raise BadFile(f"the bundle has format {told['format']}; this program reads {FORMAT}")
-        manifest = msgspec.json.decode(data, type=Manifest)
+        return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadFile(f"{MANIFEST} in the bundle cannot be used ({error})") from error
-    for symbol in (manifest.spec.y, manifest.spec.x):
-        if not 0 < len(symbol) <= 80 or not all(c.isalnum() or c in "@-_." for c in symbol):
-            raise BadFile(f"{symbol[:80]!r} in the bundle is no symbol")
-    _check_times(manifest.spec, manifest.times)
-    if any(tick is not None and not tick > 0 for tick in manifest.tick_sizes):
-        raise BadFile(f"tick sizes {manifest.tick_sizes} in the bundle; they should be above 0")
-    return manifest
 
 
 def _check_times(spec: PairSpec, times: Times) -> None:
@@ -128,15 +143,18 @@ def _check_times(spec: PairSpec, times: Times) -> None:
         raise BadFile(f"judged over {times.judged_span_s} s in the bundle")
 
 
-def _members(data: bytes) -> dict[str, bytes]:
-    """Return the four members; no path in a name is ever followed, no size taken on trust."""
+def zip_members(data: bytes, wanted: set[str], what: str) -> dict[str, bytes]:
+    """Return the members of a bundle of ``what``; raises BadFile for other ones.
+
+    No path in a name is ever followed, no size taken on trust.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
-            if sorted(names) != sorted(MEMBERS):
+            if sorted(names) != sorted(wanted):
                 raise BadFile(
-                    f"the ZIP holds {', '.join(sorted(names)[:6]) or 'nothing'}; a bundle of a "
-                    f"pair holds {', '.join(sorted(MEMBERS))}"
+                    f"the ZIP holds {', '.join(sorted(names)[:6]) or 'nothing'}; a bundle of "
+                    f"{what} holds {', '.join(sorted(wanted))}"
                 )
             found, left = {}, MOST_BYTES
             for name in names:
@@ -162,7 +180,7 @@ def closes_of(data: bytes, spec: PairSpec, times: Times) -> pl.DataFrame:
     Raises BadFile where they could not have come from a file of ours.
     """
     # Held by its few words, since a word of a megabyte may stand in each of a million rows.
-    table = _table(CLOSES, data, list(_CLOSES), words=["symbol"])
+    table = parquet_table(CLOSES, data, list(_CLOSES), words=["symbol"])
     legs = {spec.y, spec.x}
     for chunk in table.column("symbol").chunks:
         if not set(chunk.dictionary.to_pylist()) <= legs:
@@ -186,15 +204,19 @@ def closes_of(data: bytes, spec: PairSpec, times: Times) -> pl.DataFrame:
 
 def series_of(data: bytes) -> pl.DataFrame:
     """Return the rows that the view had; raises BadFile for anything else."""
-    table = _table(SERIES, data, list(SERIES_COLUMNS))
+    table = parquet_table(SERIES, data, list(SERIES_COLUMNS))
     if not all(pa.types.is_primitive(one.type) for one in table.schema):
         raise BadFile(f"{SERIES} has columns of {', '.join(map(str, table.schema.types))}")
     return pl.DataFrame(pl.from_arrow(table))
 
 
-def _table(
+def parquet_table(
     member: str, data: bytes, columns: list[str], words: list[str] | None = None
 ) -> pa.Table:
+    """Return a member's table of exactly these columns; raises BadFile for anything else.
+
+    ``words``: columns of few values, read as such.
+    """
     try:
         file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=words)
         names, rows = file.schema_arrow.names, file.metadata.num_rows
@@ -206,3 +228,38 @@ def _table(
         return file.read()
     except (pa.ArrowException, OSError) as error:
         raise BadFile(f"{member} in the bundle is no whole Parquet file ({error})") from error
+
+
+def differences(one: Any, other: Any, place: str = "") -> list[str]:
+    """Return the names of what differs between two results."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return [
+            name for key in one
+            for name in differences(one[key], other[key], f"{place}.{key}".lstrip("."))
+        ]  # fmt: skip
+    return [] if one == other else [place]
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it without losing a digit."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {one.name: plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value.hex()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return {str(k): plain(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def parquet_bytes(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def json_bytes(value: Any) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False).encode()

@@ -114,13 +114,13 @@ def _away(level: float | None, last: float | None) -> str | None:
     return f"{100 * (level / last - 1):+.2f}%"
 
 
-def show_cards(cards: tuple[Card, ...], *, signed_first: bool = True) -> None:
+def show_cards(cards: tuple[Card, ...], *, signed_first: bool = True, key: str = "cards") -> None:
     """Show the cards in a row that wraps two by two on a phone.
 
     ``signed_first``: what stands below the first value is a change, coloured by its sign. A
     card without a kind of curve has none.
     """
-    with st.grid(len(cards), min_column_width=140, gap="xsmall", key="cards"):
+    with st.grid(len(cards), min_column_width=140, gap="xsmall", key=key):
         for number, card in enumerate(cards):
             signed = signed_first and number == 0
             curve = card.curve if len(card.curve) > 1 else (0.0, 0.0)

@@ -86,7 +86,7 @@ const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumFra
 // ---- traces on a canvas -----------------------------------------------------------------------
 // Plotly gives every candle and every bar a node of its own: 150 ms a refresh for 1,800 bars, and
 // no smooth panning. It keeps the axes, the grid, the gestures and all other traces; candles,
-// bars, lines and bands are drawn by hand in the same coordinates, in 2 ms, at every step of a
+// bars, lines, bands and marks are drawn by hand in the same coordinates, in 2 ms, at every step of a
 // gesture.
 
 const PAINTERS = {
@@ -94,6 +94,7 @@ const PAINTERS = {
   bar: (pen, trace, place, stacks) => paintBars(pen, trace, place, stacks[trace.yaxis] ??= new Map()),
   band: (pen, trace, place) => paintBand(pen, trace, place),
   line: (pen, trace, place) => paintLine(pen, trace, place),
+  marks: (pen, trace, place) => paintMarks(pen, trace, place),
 }
 
 // For Plotly one unseen point an axis is enough: it keeps the axis in the figure.
@@ -234,6 +235,28 @@ function paintProvisional(pen, { x, y, line }, place, last) {
     pen.lineWidth = 1.5
     pen.stroke()
   }
+}
+
+// What was done where: bought, sold, out, stopped. Where marks would touch they are smaller.
+const MARKS = {
+  up: (path, x, y, r) => { path.moveTo(x, y); path.lineTo(x - r, y + 1.6 * r); path.lineTo(x + r, y + 1.6 * r); path.closePath() },
+  down: (path, x, y, r) => { path.moveTo(x, y); path.lineTo(x - r, y - 1.6 * r); path.lineTo(x + r, y - 1.6 * r); path.closePath() },
+  exit: (path, x, y, r) => { path.moveTo(x + 0.8 * r, y); path.arc(x, y, 0.8 * r, 0, 2 * Math.PI) },
+  stop: (path, x, y, r) => {
+    path.moveTo(x - r, y - r); path.lineTo(x + r, y + r); path.moveTo(x - r, y + r); path.lineTo(x + r, y - r)
+  },
+}
+function paintMarks(pen, { x, y, marker }, place) {
+  const size = (place.to - place.from) * 9 > place.width ? 2.6 : 4.5
+  const path = new Path2D()
+  for (let i = place.from; i < place.to; i++) {
+    MARKS[marker.sign](path, place.px(x[i] + place.bar / 2), place.py(y[i]), size)
+  }
+  pen.lineWidth = 1.4
+  pen.strokeStyle = marker.color
+  pen.fillStyle = marker.sign === "exit" ? place.ground : marker.color
+  if (marker.sign !== "stop") pen.fill(path)
+  pen.stroke(path)
 }
 
 function paintBand(pen, trace, place) {

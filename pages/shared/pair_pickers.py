@@ -40,15 +40,10 @@ def pair_controls(available: Sequence[str], held: float) -> PairChoice:
 
     ``held`` is how many seconds of history are stored: it picks the first timeframe.
     """
-    _begin(available, held)
-    y = _leg("y", "Dependent leg y: held against β units of the other.", available)
-    st.button(
-        "⇄",
-        key="swap",
-        on_click=_swap,
-        help="Swap the legs; the regression is fitted anew.",
-    )
-    x = _leg("x", "The other leg, x.", available)
+    begin_pair(available, held)
+    y = leg_picker("y", "Dependent leg y: held against β units of the other.", available)
+    swap_button()
+    x = leg_picker("x", "The other leg, x.", available)
     timeframe = choice(
         "tf", "Timeframe", list(TIMEFRAMES), timeframe_label,
         "Time a bar covers; every statistic counts in these bars.",
@@ -62,12 +57,12 @@ def pair_controls(available: Sequence[str], held: float) -> PairChoice:
         "Logs make β an elasticity and the spread a fraction (bps); raw keeps quote units.",
     )  # fmt: skip
     method = segments("hedge", "Regression", METHOD_LABELS, METHOD_HELP)
-    window = _number(
+    window = whole_number(
         "window", "Window", 60, 3, 100_000,
         "Window in bars of the rolling statistics, and the lookback of refit OLS.",
         label_shown=False,
     )  # fmt: skip
-    more = _more()
+    more = more_of_pair()
     spec = PairSpec(
         y, x, timeframe, scale == "log", method, window,  # type: ignore[arg-type]
         **more,  # type: ignore[arg-type]
@@ -81,18 +76,19 @@ def held_s(pulse: Pulse) -> float:
     return (held[1] - held[0]).total_seconds() if held else 0.0
 
 
-def _more() -> dict[str, object]:
+def more_of_pair() -> dict[str, object]:
+    """Show what is changed seldom behind a button; returns the rest of a `PairSpec`."""
     with st.popover("More", icon=":material/tune:", key="more"):
         turnover = st.number_input(
             "Min volume, quote units a bar", 0.0, None, 0.0, key="min", bind="query-params",
             help="Bars of either leg that turned over less (close · volume) are left out.",
         )  # fmt: skip
-        carry = _number("carry", "Carry the last price up to … bars", 0, 0, 1000,
+        carry = whole_number("carry", "Carry the last price up to … bars", 0, 0, 1000,
                         "0: only bars in which both legs traded. Else a leg's last price stands "
                         "in, and the share of such stale bars is shown.")  # fmt: skip
-        hold = _number("hold", "Refit OLS: hold a fit for … bars", 60, 1, 100_000,
+        hold = whole_number("hold", "Refit OLS: hold a fit for … bars", 60, 1, 100_000,
                        "Refits happen at fixed times of the clock.")  # fmt: skip
-        burn = _number("burn", "Kalman: burn-in bars", 1440, MIN_BURN_IN, 100_000,
+        burn = whole_number("burn", "Kalman: burn-in bars", 1440, MIN_BURN_IN, 100_000,
                        "Bars before the range that the filter starts from.")  # fmt: skip
         zone_picker()
     return {
@@ -103,7 +99,7 @@ def _more() -> dict[str, object]:
     }
 
 
-def _begin(available: Sequence[str], held: float) -> None:
+def begin_pair(available: Sequence[str], held: float) -> None:
     """Set what a first visit sees, and replace what another source does not have."""
     first = next((pair for pair in FIRST_PAIRS if set(pair) <= set(available)), None)
     y, x = first or (available[0], available[1 % len(available)])
@@ -136,12 +132,23 @@ def suggest(key: str, shown: Mapping[str, str], value: str) -> None:
         query[key] = next(words for words, option in shown.items() if option == value)
 
 
+def swap_button() -> None:
+    """Show the button that exchanges the legs."""
+    st.button(
+        "⇄",
+        key="swap",
+        on_click=_swap,
+        help="Swap the legs; the regression is fitted anew.",
+    )
+
+
 def _swap() -> None:
     state = st.session_state
     state["y"], state["x"] = state["x"], state["y"]
 
 
-def _leg(key: str, words: str, available: Sequence[str]) -> str:
+def leg_picker(key: str, words: str, available: Sequence[str]) -> str:
+    """Show the symbols to choose one leg from."""
     chosen = st.selectbox(
         words, list(available), format_func=str.upper, key=key, bind="query-params",
         label_visibility="collapsed", help=words, width=142,
@@ -170,10 +177,11 @@ def choice(
     return chosen if chosen in options else options[0]
 
 
-def _number(
+def whole_number(
     key: str, label: str, default: int, least: int, most: int, words: str,
     *, label_shown: bool = True,
 ) -> int:  # fmt: skip
+    """Show a number of bars within its bounds."""
     chosen = st.number_input(
         label, least, most, default, key=key, bind="query-params", help=words,
         label_visibility="visible" if label_shown else "collapsed",

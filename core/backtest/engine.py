@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from core.backtest.ledger import Books, books
-from core.backtest.market import Floats, Ints, Market, rates_missing_s
+from core.backtest.market import Floats, Ints, Leg, Market, rates_missing_s
 from core.backtest.orders import Sizes, sizes
-from core.backtest.settings import BacktestSettings
+from core.backtest.settings import BacktestSettings, Execution
 from core.backtest.signals import Decision, decisions
 from core.errors import DataError
 
@@ -194,16 +194,13 @@ class _Gate:
     def _cost(self, row: int) -> float:
         """The round trip's fees and slippage as a share of y's notional."""
         how = self._settings.execution
-        ticks = (self._settings.contract_y.tick_size, self._settings.contract_x.tick_size)
-        closes = (float(self._market.close_y[row]), float(self._market.close_x[row]))
+        legs = (
+            (self._market.y, self._market.fill_y, self._settings.contract_y),
+            (self._market.x, self._market.fill_x, self._settings.contract_x),
+        )
         slips = [
-            0.0
-            if how.is_maker
-            else max(
-                how.slippage / 1e4 if how.slippage_kind == "bps" else how.slippage * tick / close,
-                how.least_ticks * tick / close,
-            )
-            for tick, close in zip(ticks, closes, strict=True)
+            0.0 if how.is_maker else _slippage_share(how, one, int(fills[row]), contract.tick_size)
+            for one, fills, contract in legs
         ]
         fee = how.fee_bps / 1e4
         return 2 * ((fee + slips[0]) + self._elasticity(row) * (fee + slips[1]))
@@ -213,12 +210,31 @@ class _Gate:
         market = self._market
         beta = float(self._signals.beta[one.entry])
         moves = []
-        for leg, fills in ((market.y, market.fill_y), (market.x, market.fill_x)):
-            prices = leg.vwap if self._settings.execution.fill == "vwap" else leg.open
-            moves.append((prices[fills[one.entry]], prices[fills[one.exit]]))
+        for leg, fills, closes in (
+            (market.y, market.fill_y, market.close_y),
+            (market.x, market.fill_x, market.close_x),
+        ):
+            rows = [one.entry, one.exit]
+            if self._settings.execution.is_maker:
+                moves.append(closes[rows])
+            else:
+                prices = leg.vwap if self._settings.execution.fill == "vwap" else leg.open
+                moves.append(prices[fills[rows]])
         (y0, y1), (x0, x1) = moves
         elasticity = beta if self._signals.is_log else beta * x0 / y0
         return float(one.side * ((y1 / y0 - 1.0) - elasticity * (x1 / x0 - 1.0)))
+
+
+def _slippage_share(how: Execution, one: Leg, fill: int, tick: float) -> float:
+    """Return what a taker is to lose a fill, by the last bar that closed before it."""
+    bar = max(fill - 1, 0)
+    close = float(one.close[bar])
+    price = {
+        "bps": close * how.slippage / 1e4,
+        "ticks": how.slippage * tick,
+        "range": how.slippage * float(one.high[bar] - one.low[bar]),
+    }[how.slippage_kind]
+    return max(price, how.least_ticks * tick) / close
 
 
 def _assumptions(market: Market, settings: BacktestSettings, signals: Signals) -> tuple[str, ...]:

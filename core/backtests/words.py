@@ -54,11 +54,7 @@ def judgement(result: BacktestResult) -> Judgement:
     if numbers.trades < MIN_TRADES:
         return Judgement("few", f"Too few trades to say anything: {gain}{beats}.")
     if numbers.net <= 0:
-        before = numbers.gross / done.books.start
-        eaten = (
-            f"Costs eat it: {percent(before)} before costs, " if numbers.gross > 0 else "It loses: "
-        )
-        return Judgement("loses", f"{eaten}{gain}{beats}.")
+        return _losing(result, gain, beats)
     if noise is None:
         return Judgement("unproven", f"{gain}, not yet held against noise.")
     if noise.better_than < BETTER:
@@ -76,6 +72,15 @@ def judgement(result: BacktestResult) -> Judgement:
             f"{gain}{beats}, but what was best before lost {percent(after)} out of sample.",
         )
     return Judgement("holds", f"{gain}{beats}; {percent(after)} out of sample.")
+
+
+def _losing(result: BacktestResult, gain: str, beats: str) -> Judgement:
+    numbers, noise = result.measures, result.honesty.noise
+    before = percent(numbers.gross / result.done.books.start)
+    eaten = f"costs eat {before}: " if numbers.gross > 0 else "it loses: "
+    if noise is not None and noise.better_than < BETTER:
+        return Judgement("noise", f"No better than noise, and {eaten}{gain}{beats}.")
+    return Judgement("loses", f"{eaten[0].upper()}{eaten[1:]}{gain}{beats}.")
 
 
 def weaknesses(result: BacktestResult) -> tuple[str, ...]:

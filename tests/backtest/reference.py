@@ -15,13 +15,14 @@ class Trade:
     size_y: float
     size_x: float
     entry_s: int
-    fills: list[tuple[str, float, float, float, float]] = field(default_factory=list)
+    # leg, signed size, price before slippage, price paid, fee, epoch seconds
+    fills: list[tuple[str, float, float, float, float, int]] = field(default_factory=list)
     funding: float = 0.0
     reason: str = "open"
     exit_s: int | None = None
 
     def net(self, mark: dict[str, float]) -> float:
-        cash = sum(-size * paid - fee for _, size, _, paid, fee in self.fills)
+        cash = sum(-size * paid - fee for _, size, _, paid, fee, _ in self.fills)
         held = {"y": 0.0, "x": 0.0}
         for leg, size, *_ in self.fills:
             held[leg] += size
@@ -55,8 +56,10 @@ def down(size: float, step: float) -> float:
 
 
 class Reference:
-    def __init__(self, market: Market, signals: Signals, settings: BacktestSettings) -> None:
-        self.m, self.g, self.s = market, signals, settings
+    def __init__(
+        self, market: Market, signals: Signals, settings: BacktestSettings, known_from: int = 30
+    ) -> None:
+        self.m, self.g, self.s, self.known_from = market, signals, settings, known_from
         self.trades: list[Trade] = []
         self.equity: list[float] = []
 
@@ -71,7 +74,58 @@ class Reference:
             data, bar, float(closes[row]), sign, contract.tick_size, self.s
         )
         fee = abs(size) * paid * self.s.execution.fee_bps / 1e4
-        trade.fills.append((leg, size, reference, paid, fee))
+        trade.fills.append((leg, size, reference, paid, fee, int(data.start_s[bar])))
+
+    def gross(self, row: int) -> float:
+        money = self.s.money
+        most = money.capital * money.leverage
+        if money.sizing != "volatility":
+            return most
+        yearly = self.share(row) * math.sqrt(365 * 86_400 / self.m.bar_s)
+        return min(money.capital * money.target_volatility / yearly, most)
+
+    def share(self, row: int) -> float:
+        """The deviation that z counts in, as a share of y's price."""
+        sigma = float(self.g.sigma[row])
+        return sigma if self.g.is_log else sigma / float(self.m.close_y[row])
+
+    def pays(self, row: int) -> bool:
+        """Whether what the trades so far made of their promises pays for another round trip."""
+        how, gate = self.s.execution, self.s.money.gate
+        if gate is None or len(self.trades) < self.known_from:
+            return True
+        promised = realised = 0.0
+        for trade in self.trades:
+            promised += abs(float(self.g.zscore[trade.decided])) * self.share(trade.decided)
+            beta = float(self.g.beta[trade.decided])
+            y, x = (
+                [reference for leg, _, reference, *_ in trade.fills if leg == name]
+                for name in ("y", "x")
+            )
+            e = beta if self.g.is_log else beta * x[0] / y[0]
+            realised += trade.side * ((y[-1] / y[0] - 1) - e * (x[-1] / x[0] - 1))
+        at = int(self.m.start_s[row]) + self.m.bar_s
+        cost = 0.0
+        beta = float(self.g.beta[row])
+        ratio = float(self.m.close_x[row] / self.m.close_y[row])
+        e = abs(beta if self.g.is_log else beta * ratio)
+        for leg, contract, weight in (
+            (self.m.y, self.s.contract_y, 1.0),
+            (self.m.x, self.s.contract_x, e),
+        ):
+            bar = [i for i, start in enumerate(leg.start_s.tolist()) if start < at][-1]
+            close = float(leg.close[bar])
+            slip = {
+                "bps": close * how.slippage / 1e4,
+                "ticks": how.slippage * contract.tick_size,
+                "range": how.slippage * float(leg.high[bar] - leg.low[bar]),
+            }[how.slippage_kind]
+            slip = 0.0 if how.is_maker else max(slip, how.least_ticks * contract.tick_size)
+            cost += 2 * weight * (how.fee_bps / 1e4 + slip / close)
+        if promised <= 0:
+            return True
+        expected = realised / promised * abs(float(self.g.zscore[row])) * self.share(row)
+        return expected > gate * cost
 
     def entry(self, row: int, side: int) -> tuple[float, float, int, int] | None:
         m, s = self.m, self.s
@@ -98,7 +152,7 @@ class Reference:
             return None
         if s.money.sizing == "dollar":
             e = 1.0
-        n = s.money.capital * s.money.leverage / (1 + abs(e))
+        n = self.gross(row) / (1 + abs(e))
         qy = down(n / fy, s.contract_y.step_size)
         qx = down(n * abs(e) / fx, s.contract_x.step_size)
         for q, f, least in (
@@ -150,7 +204,7 @@ class Reference:
                 if not side or (rules.sides, side) in (("long", -1), ("short", 1)):
                     continue
                 found = self.entry(t, side)
-                if found is None:
+                if found is None or not self.pays(t):
                     continue
                 qy, qx, i, j = found
                 entry_s = max(int(m.y.start_s[i]), int(m.x.start_s[j]))
@@ -173,8 +227,13 @@ class Reference:
         if rules.stop is not None and -d * z > rules.stop:
             return "stop"
         start = int(self.m.start_s[held_from])
-        limit = rules.time_stop_bars
-        if limit is not None and int(self.m.start_s[t]) >= start + limit * self.m.bar_s:
+        limits = [] if rules.time_stop_bars is None else [rules.time_stop_bars]
+        if (count := rules.time_stop_half_lives) is not None:
+            assert self.g.half_life is not None
+            life = float(self.g.half_life[trade.decided])
+            usable = not math.isnan(life) and not math.isinf(life)
+            limits.append(max(1, math.ceil(count * life)) if usable else self.g.window_bars)
+        if limits and int(self.m.start_s[t]) >= start + min(limits) * self.m.bar_s:
             return "time stop"
         return ""
 
@@ -204,12 +263,12 @@ class Reference:
             self.fill(trade, "x", j, math.copysign(change, trade.size_x * change), row)
 
     def exits(self, trade: Trade, exit_y: int, exit_x: int) -> None:
-        """Book the funding between entry and exit; without rebalancing sizes are constant."""
+        """Book the funding between entry and exit, on what was held before each settlement."""
         m = self.m
         last = int(m.start_s[-1]) + m.bar_s
-        for leg, size, rates, out, closes in (
-            ("y", trade.size_y, m.funding_y, exit_y, m.close_y),
-            ("x", trade.size_x, m.funding_x, exit_x, m.close_x),
+        for leg, rates, out, closes in (
+            ("y", m.funding_y, exit_y, m.close_y),
+            ("x", m.funding_x, exit_x, m.close_x),
         ):
             for at, rate, mark in zip(
                 rates.at_s.tolist(), rates.rate.tolist(), rates.mark.tolist(), strict=True
@@ -219,4 +278,7 @@ class Reference:
                     if math.isnan(mark):
                         before = [r for r in range(m.rows) if int(m.start_s[r]) + m.bar_s <= at]
                         price = float(closes[before[-1]])
-                    trade.funding += -size * price * rate
+                    held = sum(
+                        size for one, size, *_, done in trade.fills if one == leg and done < at
+                    )
+                    trade.funding += -held * price * rate

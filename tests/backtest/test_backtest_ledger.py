@@ -164,6 +164,23 @@ def test_a_time_stop_counts_bars_since_the_fill() -> None:
     assert found["bars_held"].to_list() == [3.0, 3.0]
 
 
+def test_a_time_stop_in_half_lives_is_that_of_the_decision() -> None:
+    """2 half-lives of 1.2 bars at the first decision: 3 bars; none known at the second: 5."""
+    rules = Rules(time_stop_half_lives=2.0)
+    z = np.full(14, -3.0)
+    lives = np.array([1.2, 9, 9, 9, 9, np.inf, 9, 9, 9, 9, 9, 9, 9, 9])
+    signals = Signals(z, np.ones(14), np.full(14, 0.01), half_life=lives, window_bars=5)
+    found = backtest(
+        made([100] * 14, [50] * 14), signals, BacktestSettings(rules, FREE, Money(capital=1000.0))
+    ).books.trades
+    # Filled in bar 1, out at the close of 4, filled in 5; in again at 5's close, out at 11's.
+    assert found["decided_row"].to_list() == [0, 5, 12]
+    assert found["reason"].to_list() == ["time stop", "time stop", "open"]
+    assert found["bars_held"].to_list()[:2] == [4.0, 6.0]
+    with pytest.raises(DataError, match="half-lives"):
+        run(made([100] * 4, [50] * 4), [-3] * 4, rules=rules)
+
+
 def test_open_at_the_end_is_marked_and_reported() -> None:
     """Short y by 5 at 100, long x by 10 at 50; the last closes are 90 and 51: 50 + 10."""
     found = run(made([100, 100, 90], [50, 50, 51]), [3, 3, 3]).books

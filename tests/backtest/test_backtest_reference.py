@@ -17,6 +17,7 @@ from core.backtest import (
     Rules,
     Signals,
     backtest,
+    engine,
     leg,
     market,
 )
@@ -70,9 +71,11 @@ def random_settings(rng: np.random.Generator) -> BacktestSettings:
             exit=float(rng.uniform(-0.5, 0.5)),
             stop=float(enter + rng.uniform(0.2, 1.5)) if rng.random() < 0.5 else None,
             time_stop_bars=int(rng.integers(1, 30)) if rng.random() < 0.5 else None,
+            time_stop_half_lives=float(rng.uniform(0.5, 4)) if rng.random() < 0.4 else None,
             sides=str(pick(["both", "long", "short"])),  # type: ignore[arg-type]
             cooldown_bars=int(rng.integers(0, 6)),
             reentry=str(pick(["level", "cross"])),  # type: ignore[arg-type]
+            rebalance_bars=int(rng.integers(1, 12)) if rng.random() < 0.3 else None,
         ),
         Execution(
             fill=str(pick(["vwap", "open"])),  # type: ignore[arg-type]
@@ -84,7 +87,9 @@ def random_settings(rng: np.random.Generator) -> BacktestSettings:
         Money(
             capital=float(10 ** rng.uniform(1.3, 5)),
             leverage=float(rng.uniform(0.5, 3)),
-            sizing=str(pick(["beta", "dollar"])),  # type: ignore[arg-type]
+            sizing=str(pick(["beta", "dollar", "volatility"])),  # type: ignore[arg-type]
+            target_volatility=float(rng.uniform(0.5, 3)),
+            gate=float(rng.uniform(0.1, 2)) if rng.random() < 0.3 else None,
             lowest_beta=0.5,
             highest_beta=1.6,
         ),
@@ -94,7 +99,11 @@ def random_settings(rng: np.random.Generator) -> BacktestSettings:
 
 
 @pytest.mark.parametrize("seed", range(300))
-def test_the_engine_agrees_with_a_plain_loop_trade_by_trade(seed: int) -> None:
+def test_the_engine_agrees_with_a_plain_loop_trade_by_trade(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The gate opens its eyes after 30 trades: more than such short markets see.
+    monkeypatch.setattr(engine, "TRADES_FOR_CAPTURE", 3)
     rng = np.random.default_rng(seed)
     made = random_market(rng, int(rng.integers(60, 220)), gaps=seed % 2 == 0)
     settings = random_settings(rng)
@@ -105,9 +114,20 @@ def test_the_engine_agrees_with_a_plain_loop_trade_by_trade(seed: int) -> None:
     beta = rng.uniform(0.4, 1.7, made.rows)
     if not is_log:
         beta *= made.close_y / made.close_x
-    signals = Signals(zscore, beta, np.full(made.rows, 2e-3), is_log)
+    lives = rng.exponential(4, made.rows)
+    lives[rng.random(made.rows) < 0.1] = np.inf
+    lives[rng.random(made.rows) < 0.1] = np.nan
+    window = int(rng.integers(3, 20))
+    signals = Signals(
+        zscore,
+        beta,
+        rng.uniform(1e-3, 4e-3, made.rows) * (1.0 if is_log else made.close_y),
+        is_log,
+        half_life=lives,
+        window_bars=window,
+    )
     found = backtest(made, signals, settings).books
-    slow = Reference(made, signals, settings).run()
+    slow = Reference(made, signals, settings, known_from=3).run()
     mark = {"y": float(made.close_y[-1]), "x": float(made.close_x[-1])}
     assert found.trades.height == len(slow.trades)
     for row, trade in zip(found.trades.iter_rows(named=True), slow.trades, strict=True):
@@ -124,7 +144,8 @@ def test_the_engine_agrees_with_a_plain_loop_trade_by_trade(seed: int) -> None:
     assert found.end == pytest.approx(total, rel=1e-12, abs=1e-9)
 
 
-def test_the_random_settings_make_every_kind_of_trade() -> None:
+def test_the_random_settings_make_every_kind_of_trade(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "TRADES_FOR_CAPTURE", 3)
     reasons: dict[str, int] = {}
     for seed in range(60):
         rng = np.random.default_rng(seed)
@@ -132,9 +153,10 @@ def test_the_random_settings_make_every_kind_of_trade() -> None:
         settings = random_settings(rng)
         zscore = np.convolve(rng.normal(0, 1, made.rows), 0.8 ** np.arange(20))[: made.rows] * 0.7
         beta = np.full(made.rows, 1.0)
-        found = backtest(made, Signals(zscore, beta, beta), settings)
+        found = backtest(made, Signals(zscore, beta, beta, half_life=4 * beta), settings)
         for reason in [*found.books.trades["reason"], *found.refused]:
             reasons[reason] = reasons.get(reason, 0) + 1
     assert {"exit", "stop", "time stop", "open"} <= set(reasons)
     assert {"legs' bars too far apart", "below the minimum notional"} <= set(reasons)
+    assert "expected capture below the cost" in reasons
     assert reasons["exit"] > 100

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,7 +21,6 @@ import polars as pl
 from core.bundle_members import (
     CLOSES,
     FORMAT,
-    MEMBERS,
     RESULTS,
     SERIES,
     Manifest,
@@ -47,11 +44,6 @@ __all__ = [
     "Bundle",
     "Restored",
     "Times",
-    "bundle_folder",
-    "is_bundle",
-    "keep",
-    "kept",
-    "kept_bytes",
     "read_bundle",
     "restored",
     "results",
@@ -159,48 +151,6 @@ def results(analysis: PairAnalysis, verdict: Verdict) -> dict[str, Any]:
     if made := analysis.filter:
         found["filter"] = {name: plain(getattr(made, name)) for name in _OF_THE_FILTER}
     return found | {"verdict": plain(verdict)}
-
-
-def is_bundle(path: Path) -> bool:
-    """Return whether a file is a ZIP with a bundle's members."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return set(archive.namelist()) == MEMBERS
-    except (OSError, zipfile.BadZipFile):
-        return False
-
-
-def bundle_folder(db: Path) -> Path:
-    """Return where bundles of that database's owner are kept."""
-    return Path(f"{db}.bundles")
-
-
-def keep(db: Path, data: bytes) -> str:
-    """Keep a bundle beside the database; returns the name by which `kept` finds it.
-
-    Raises BadFile for what is no whole bundle; the same bundle twice is one.
-    """
-    read_bundle(data)
-    name = hashlib.sha256(data).hexdigest()[:16]
-    folder = bundle_folder(db)
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{name}.part"
-    part.write_bytes(data)
-    part.replace(folder / f"{name}.zip")
-    return name
-
-
-def kept(db: Path, name: str) -> Bundle:
-    """Return a kept bundle; raises BadFile where there is none of that name."""
-    return read_bundle(kept_bytes(db, name))
-
-
-def kept_bytes(db: Path, name: str) -> bytes:
-    """Return a kept bundle's ZIP; raises BadFile where there is none of that name."""
-    path = bundle_folder(db) / f"{name}.zip"
-    if not name.isalnum() or not path.is_file():
-        raise BadFile(f"no bundle {name!r} is kept here; open its ZIP on the Data page first")
-    return path.read_bytes()
 
 
 def _computed(spec: PairSpec, legs: Legs, times: Times) -> tuple[PairAnalysis, Verdict]:

@@ -218,14 +218,15 @@ def parquet_table(
     ``words``: columns of few values, read as such.
     """
     try:
-        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=words)
-        names, rows = file.schema_arrow.names, file.metadata.num_rows
+        # A column that is to be read by its words must be there.
+        told = pq.read_metadata(pa.BufferReader(data))
+        names, rows = told.schema.to_arrow_schema().names, told.num_rows
         if names != columns or rows > MOST_ROWS:
             raise BadFile(
                 f"{member} has {rows:,} rows of {', '.join(names)[:200]}; it should have at most "
                 f"{MOST_ROWS:,} of {', '.join(columns)}"
             )
-        return file.read()
+        return pq.ParquetFile(pa.BufferReader(data), read_dictionary=words).read()
     except (pa.ArrowException, OSError) as error:
         raise BadFile(f"{member} in the bundle is no whole Parquet file ({error})") from error
 

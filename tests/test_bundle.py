@@ -14,17 +14,9 @@ import pytest
 from pair_bars import START, closes
 from stats.series import cointegrated
 
-from core.bundle import (
-    MEMBERS,
-    Times,
-    bundle_folder,
-    is_bundle,
-    keep,
-    kept,
-    read_bundle,
-    restored,
-    write_bundle,
-)
+from core.bundle import Times, read_bundle, restored, write_bundle
+from core.bundle_kept import bundle_folder, bundle_kind, keep, kept
+from core.bundle_members import MEMBERS
 from core.errors import BadFile, NotEnoughData
 from core.pair_spec import METHODS, PairSpec
 from core.store import Store, open_store
@@ -277,7 +269,7 @@ def test_a_bundle_is_kept_once_and_found_by_its_name(plain: bytes, tmp_path: Pat
     name = keep(db, plain)
     assert keep(db, plain) == name
     assert [path.name for path in bundle_folder(db).iterdir()] == [f"{name}.zip"]
-    assert is_bundle(bundle_folder(db) / f"{name}.zip")
+    assert bundle_kind(bundle_folder(db) / f"{name}.zip") == "pair"
     assert restored(kept(db, name)).differences == ()
     for unknown in ("nosuch", "../other", ""):
         with pytest.raises(BadFile, match="is kept here"):

@@ -33,10 +33,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """All cuts, and those that changed anything; ``is_clean`` where there is none."""
+    """All cuts, and those that changed anything; ``is_clean`` where there is none.
+
+    ``signals`` has a row for every bar whose signal changed at any cut: ``ts``, ``zscore`` and
+    ``beta`` of the whole history, both as the first cut that changed them has them (``…_then``),
+    that cut's time, ``first_cut``, and at how many ``cuts`` it was another.
+    """
 
     cuts: int
     changes: tuple[Change, ...]
+    signals: pl.DataFrame
 
     @property
     def is_clean(self) -> bool:
@@ -60,6 +66,7 @@ def audit(
     """
     total = done.market.rows
     found = []
+    seen = _Seen(done)
     ends = np.unique(np.linspace(total / (cuts + 1), total, cuts, endpoint=False).astype(int))
     ends = ends[ends >= 3]
     for count, end in enumerate(ends.tolist(), start=1):
@@ -71,9 +78,42 @@ def audit(
             first = int(np.argmax(changed)) if changed.any() else None
             at_ms = int(done.market.start_s[end - 1] + done.market.bar_s) * 1000
             found.append(Change(end, at_ms, int(changed.sum()), first, trades))
+            seen.add(changed, again, at_ms)
         if not going_on(count):
-            return Audit(count, tuple(found))
-    return Audit(len(ends), tuple(found))
+            return Audit(count, tuple(found), seen.frame())
+    return Audit(len(ends), tuple(found), seen.frame())
+
+
+class _Seen:
+    """Every bar whose signal changed, as the first cut that changed it has it."""
+
+    def __init__(self, done: Backtest) -> None:
+        self._done = done
+        rows = done.market.rows
+        self._cuts = np.zeros(rows, np.int64)
+        self._first_ms = np.zeros(rows, np.int64)
+        self._then = np.full((2, rows), np.nan)
+
+    def add(self, changed: Bools, again: Signals, at_ms: int) -> None:
+        new = np.flatnonzero(changed & (self._cuts[: len(changed)] == 0))
+        self._first_ms[new] = at_ms
+        self._then[:, new] = again.zscore[new], again.beta[new]
+        self._cuts[: len(changed)] += changed
+
+    def frame(self) -> pl.DataFrame:
+        rows = np.flatnonzero(self._cuts)
+        before = self._done.signals
+        return pl.DataFrame(
+            {
+                "ts": pl.Series(self._done.market.start_s[rows] * 1000).cast(pl.Datetime("ms")),
+                "zscore": before.zscore[rows],
+                "zscore_then": self._then[0, rows],
+                "beta": before.beta[rows],
+                "beta_then": self._then[1, rows],
+                "first_cut": pl.Series(self._first_ms[rows]).cast(pl.Datetime("ms")),
+                "cuts": self._cuts[rows],
+            }
+        )
 
 
 def _changed(before: Signals, after: Signals) -> Bools:

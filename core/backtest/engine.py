@@ -244,7 +244,7 @@ def _assumptions(market: Market, settings: BacktestSettings, signals: Signals) -
         if missing_s := rates_missing_s(found, begin, end):
             share = missing_s / (end - begin)
             said.append(f"no funding rates of {name} for {share:.0%} of the time: 0 is assumed")
-        elif np.isnan(found.mark).any():
+        if np.isnan(found.mark).any():
             said.append(f"funding of {name} without a mark price: the last close stands in")
     for name, one in (("y", market.y), ("x", market.x)):
         if settings.execution.fill == "vwap" and not one.has_vwap:

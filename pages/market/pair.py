@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from core.bar_sql import closes_sql
-from core.bundle import Restored, kept_bytes
+from core.bundle import Restored
+from core.bundle_kept import kept_bytes
 from core.queries import pair_frame_sql, pair_rolling_sql
 from core.verdict import caveats, verdict_words
 from pages.shared import sources
@@ -16,7 +17,7 @@ from pages.shared.frame import stale_words
 from pages.shared.live_chart import live_chart, visible
 from pages.shared.notices import noticed
 from pages.shared.origin_line import origin_line
-from pages.shared.pair_bundle import bundle_line, bundle_view, choice_of, opened
+from pages.shared.pair_bundle import bundle_view, choice_of, opened, pair_line
 from pages.shared.pair_cards import pair_cards, provenance_words
 from pages.shared.pair_downloads import pair_downloads
 from pages.shared.pair_pickers import held_s, pair_controls
@@ -80,7 +81,7 @@ def bundle_page(name: str) -> None:
         found = opened(db, name)
         zone = st.session_state.get("zone") or "utc"
         whole = bundle_view(name, found, zone, None)
-        with bundle_line(found):
+        with pair_line(found):
             pair_downloads(
                 lambda: whole, lambda: kept_bytes(db, name),
                 f"perpduck-{found.bundle.spec.y}-{found.bundle.spec.x}", key="bundle-download",

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.backtests.bundle import write_backtest_bundle
 from core.backtests.charts import series
 from core.backtests.report import report_html
 from core.backtests.running import CANCELLED, FAILED, RUNNING, BacktestResult, Standing
 from core.backtests.words import judgement, weaknesses
 from core.exporting import parquet_bytes
 from pages.shared import sources
+from pages.shared.backtest_bundle import (
+    bundle_compared,
+    bundle_head,
+    bundle_run,
+    choice_of,
+    opened_backtest,
+)
 from pages.shared.backtest_cards import honesty_cards, result_cards
 from pages.shared.backtest_details import checks, ledger
 from pages.shared.backtest_pickers import BacktestChoice, backtest_controls
@@ -76,13 +84,27 @@ def still(running: Running, choice: BacktestChoice) -> None:
     show(running, running.run.standing, choice)
 
 
+def bundle_page(name: str) -> None:
+    """Show a kept bundle's backtest instead; it needs no data of this machine."""
+    with noticed("bundle"):
+        db = sources.current().store.path
+        found = opened_backtest(db, name)
+        bundle_head(found)
+        running = bundle_run(db, name, found)
+        standing = running.run.standing
+        if standing.result is not None:
+            bundle_compared(name, found, standing.result)
+        choice = choice_of(found, st.session_state.get("zone") or "utc")
+        (moving if standing.state == RUNNING else still)(running, choice)
+
+
 def show(running: Running, standing: Standing, choice: BacktestChoice) -> None:
     """Show how far it is, and all that is known by then."""
     result = standing.result
     with st.container(key="backtest-head"):
         if result is not None:
             verdict(result)
-        foot(running, standing)
+        foot(running, standing, choice)
     if standing.state == FAILED and standing.error is not None:
         with noticed("backtest-run"):
             raise standing.error
@@ -118,7 +140,7 @@ def verdict(result: BacktestResult) -> None:
         st.markdown(f"##### {icon} {found.words}")
 
 
-def foot(running: Running, standing: Standing) -> None:
+def foot(running: Running, standing: Standing, choice: BacktestChoice) -> None:
     """Show what the result stands on, how far the run is, and what can be done."""
     with st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="left", key="run-line"
@@ -138,12 +160,13 @@ def foot(running: Running, standing: Standing) -> None:
             return
         if standing.state == CANCELLED:
             st.badge("cancelled", color="orange")
-        st.button(
-            "Run again", icon=":material/refresh:", key="run-again", on_click=again,
-            help="Read the newest bars and run it anew.",
-        )  # fmt: skip
+        if running.is_live or standing.state == CANCELLED:
+            st.button(
+                "Run again", icon=":material/refresh:", key="run-again", on_click=again,
+                args=(running,), help="Read the newest bars and run it anew.",
+            )  # fmt: skip
         if result is not None:
-            take_along(running, result)
+            take_along(result, choice.range_name)
 
 
 def stands_on(result: BacktestResult) -> str:
@@ -159,20 +182,31 @@ def stands_on(result: BacktestResult) -> str:
     )
 
 
-def take_along(running: Running, result: BacktestResult) -> None:
+def take_along(result: BacktestResult, range_name: str) -> None:
     """Offer the ledger, the account, the report and the bundle."""
-    spec = result.traded.spec
+    spec, audit = result.traded.spec, result.honesty.audit
     name = f"perpduck-backtest-{spec.y}-{spec.x}"
+    changed = [] if audit is None or audit.is_clean else [
+        Download(
+            "Changed signals", lambda: parquet_bytes(audit.signals), f"{name}-changed.parquet",
+            "application/vnd.apache.parquet", ":material/report:",
+        )
+    ]  # fmt: skip
     downloads(
         lambda: result.done.books.trades,
         lambda: f"{name}-ledger",
         key="backtest-download",
         words=WORDS,
         more=[
+            *changed,
             Download(
                 "Account", lambda: parquet_bytes(series(result.done).drop("at")),
                 f"{name}-account.parquet", "application/vnd.apache.parquet",
                 ":material/show_chart:",
+            ),
+            Download(
+                "Bundle", lambda: write_backtest_bundle(result, range_name), f"{name}.zip",
+                "application/zip", ":material/inventory_2:",
             ),
             Download(
                 "Report", lambda: report_html(result).encode(), f"{name}.html", "text/html",
@@ -182,4 +216,7 @@ def take_along(running: Running, result: BacktestResult) -> None:
     )  # fmt: skip
 
 
-when_ready(page)
+if bundle := st.query_params.get("bundle"):
+    bundle_page(bundle)
+else:
+    when_ready(page)

@@ -7,13 +7,16 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
+from core.backtest.audit import Audit
 from core.backtests.check_charts import noise_chart, reversion_chart, sensitivity_chart
 from core.backtests.running import BacktestResult
-from core.backtests.words import check_words, percent
+from core.backtests.words import check_words, counted, percent
 from pages.shared.backtest_view import fold_times
 from pages.shared.figure import figure
 
 HEIGHT = 300
+# More rows than this make the browser wait.
+MOST_SIGNALS = 5000
 _TITLES = {
     "noise": "Against noise",
     "folds": "Out of sample",
@@ -111,21 +114,35 @@ def _audit(result: BacktestResult) -> None:
     found = result.honesty.audit
     if found is None or found.is_clean:
         return
-    table = pl.DataFrame(
-        {
-            "cut": pl.Series([one.cut_ms for one in found.changes]).cast(pl.Datetime("ms")),
-            "signals": [one.signals for one in found.changes],
-            "trades": [one.trades for one in found.changes],
-        }
-    )
+    st.caption(audit_words(found))
     st.dataframe(
-        table, hide_index=True, key="changes", height=240,
+        found.signals.tail(MOST_SIGNALS).reverse(), hide_index=True, key="changes", height=240,
         column_config={
-            "cut": _COLUMN.DatetimeColumn("History cut at (UTC)", format="D MMM HH:mm:ss"),
-            "signals": _COLUMN.NumberColumn("Bars whose signal changed", format="localized"),
-            "trades": _COLUMN.NumberColumn("Trades that changed", format="localized"),
+            "ts": _COLUMN.DatetimeColumn("Bar (UTC)", format="D MMM HH:mm:ss"),
+            "zscore": _COLUMN.NumberColumn("z", format="%+.4f", help="Of the whole history."),
+            "zscore_then": _COLUMN.NumberColumn(
+                "z then", format="%+.4f", help="Of the history that ends at the cut."
+            ),
+            "beta": _COLUMN.NumberColumn("β", format="%.5f"),
+            "beta_then": _COLUMN.NumberColumn("β then", format="%.5f"),
+            "first_cut": _COLUMN.DatetimeColumn("Cut at (UTC)", format="D MMM HH:mm:ss"),
+            "cuts": _COLUMN.NumberColumn("Cuts", help="How many cuts have it otherwise."),
         },
     )  # fmt: skip
+
+
+def audit_words(found: Audit) -> str:
+    """Return how many signals and trades changed, and how many of them are shown."""
+    trades = max(one.trades for one in found.changes)
+    shown = (
+        f", the last {MOST_SIGNALS:,} shown, all in the downloads"
+        if found.signals.height > MOST_SIGNALS
+        else ""
+    )
+    return (
+        f"{counted(found.signals.height, 'signal')} changed{shown}; up to "
+        f"{counted(trades, 'trade')} at a cut."
+    )
 
 
 def ledger(result: BacktestResult, decimals: tuple[int, int]) -> None:

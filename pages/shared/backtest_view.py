@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,12 +38,16 @@ _charts = Memo(32)
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """One run: what was asked, when it began (monotonic s), and a name of its own."""
+    """One run: what was asked, when it began (monotonic s), and a name of its own.
+
+    ``is_live``: of this machine's data, not of a bundle's.
+    """
 
     key: Hashable
     run: BacktestRun
     began: float
     name: str
+    is_live: bool = True
 
 
 _guard = threading.Lock()
@@ -53,28 +57,37 @@ _kept: OrderedDict[Hashable, Running] = OrderedDict()
 def asked_run(store: Store, pulse: Pulse, choice: BacktestChoice) -> Running:
     """Return the run of what the controls say: this session's, a fresh one's, or a new one.
 
-    A run that nobody asks for any more is cancelled. Raises DataError for a range without bars or
-    with too many.
+    Raises DataError for a range without bars or with too many.
     """
     key = (store.path, choice.spec, choice.settings, choice.range_name)
+
+    def begin() -> BacktestRun:
+        start, end = traded_range(pulse, choice.spec, choice.range_name)
+        return BacktestRun(lambda: load_traded(store, choice.spec, start, end), choice.settings)
+
+    return session_run(key, begin, fresh_s=FRESH_S)
+
+
+def session_run(
+    key: Hashable, make: Callable[[], BacktestRun], *, fresh_s: float, is_live: bool = True
+) -> Running:
+    """Return this session's run of that key, one begun less than ``fresh_s`` ago, or a new one.
+
+    The session's run of another key is cancelled.
+    """
     mine: Running | None = st.session_state.get(_STATE)
-    if mine is not None and mine.key == key:
-        return mine
     if mine is not None:
+        if mine.key == key:
+            return mine
         stop(mine)
     with _guard:
         known = _kept.get(key)
-    if known is None or time.monotonic() - known.began > FRESH_S:
-        start, end = traded_range(pulse, choice.spec, choice.range_name)
-        run = BacktestRun(
-            lambda: load_traded(store, choice.spec, start, end), choice.settings
-        ).start()
-        known = Running(key, run, time.monotonic(), secrets.token_hex(6))
-        with _guard:
+        if known is None or time.monotonic() - known.began > fresh_s:
+            known = Running(key, make().start(), time.monotonic(), secrets.token_hex(6), is_live)
             _kept[key] = known
-            _kept.move_to_end(key)
-            while len(_kept) > KEPT:
-                _kept.popitem(last=False)
+        _kept.move_to_end(key)
+        while len(_kept) > KEPT:
+            _kept.popitem(last=False)
     st.session_state[_STATE] = known
     return known
 
@@ -87,13 +100,12 @@ def stop(running: Running) -> None:
             _kept.pop(running.key, None)
 
 
-def again() -> None:
-    """Forget the session's run, so that the newest bars are read."""
-    mine: Running | None = st.session_state.pop(_STATE, None)
-    if mine is not None:
-        mine.run.cancel()
-        with _guard:
-            _kept.pop(mine.key, None)
+def again(running: Running) -> None:
+    """Forget a run, so that the newest bars are read."""
+    st.session_state.pop(_STATE, None)
+    running.run.cancel()
+    with _guard:
+        _kept.pop(running.key, None)
 
 
 def traded_range(pulse: Pulse, spec: PairSpec, range_name: str) -> tuple[datetime, datetime]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
-from core.bundle import keep
+from core.bundle_kept import BundleKind, keep
 from core.bundle_members import MOST_BYTES
 from core.errors import BadFile, PerpduckError
 from core.imports import start_import
@@ -18,10 +18,10 @@ from pages.shared.cards import compact
 from pages.shared.frame import counted
 from pages.shared.notices import noticed, show_notice
 from pages.shared.own_bars import bars_form
-from pages.shared.places import PAIR
+from pages.shared.places import BACKTEST, PAIR
 from pages.shared.upload import upload_zone
 from pages.shared.uploads import (
-    BUNDLE,
+    BUNDLES,
     CHECKSUM,
     IMPORTABLE,
     LABELS,
@@ -38,11 +38,20 @@ from pages.shared.uploads import (
 
 WORDS = (
     "Ticks (NDJSON, CSV, Parquet, also .gz and .zst) · Binance zips of aggTrades, trades and "
-    "klines, with their .CHECKSUM · OHLCV as CSV · a pair's bundle. Any size, several at once."
+    "klines, with their .CHECKSUM · OHLCV as CSV · bundles of pairs and backtests. Any size, "
+    "several at once."
 )
 # As core.importing wants a dataset's name.
 _NOT_IN_A_NAME = re.compile(r"[^\w.\-]+")
 BARS_AT_ONCE = 3
+BUNDLE_PLACES = {
+    "pair": (PAIR, "Open the pair view of the bundle", ":material/compare_arrows:"),
+    "backtest": (BACKTEST, "Open the backtest of the bundle", ":material/history:"),
+}
+_BUNDLE_WORDS = {
+    "pair": "A pair view, as it was when it was saved.",
+    "backtest": "A backtest, with the bars that it was run on.",
+}
 # Longer tables scroll in themselves.
 ROWS = 10
 
@@ -67,7 +76,7 @@ def bring(source: sources.Source) -> None:
     with bars:
         _bars(source, [one for one in found if one.kind == "bars"])
     with bundles:
-        _bundles(source, [one for one in found if one.kind == BUNDLE])
+        _bundles(source, [one for one in found if one.kind in BUNDLES])
 
 
 def _notes(source: sources.Source, *, is_empty: bool) -> None:
@@ -76,10 +85,9 @@ def _notes(source: sources.Source, *, is_empty: bool) -> None:
     if note := st.session_state.pop("_bring_note", None):
         st.success(note, icon=":material/check:")
     if opened := st.session_state.get("_bundle"):
-        st.page_link(
-            PAIR, label="Open the pair view of the bundle", icon=":material/compare_arrows:",
-            query_params={"bundle": opened},
-        )  # fmt: skip
+        kind, name = opened
+        page, label, icon = BUNDLE_PLACES[kind]
+        st.page_link(page, label=label, icon=icon, query_params={"bundle": name})
     if is_empty:
         st.caption(
             "Nothing waits here. Files go to this machine only, into "
@@ -205,7 +213,7 @@ def _ours(error: Exception) -> PerpduckError:
 def _bundles(source: sources.Source, files: list[Waiting]) -> None:
     for number, one in enumerate(files):
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{one.path.name}**  \nA pair view, as it was when it was saved.")
+            st.markdown(f"**{one.path.name}**  \n{_BUNDLE_WORDS[one.kind]}")
             st.button(
                 "Open view", key=f"open-bundle-{number}", type="primary", on_click=_open,
                 args=(source, one), icon=":material/folder_open:",
@@ -223,7 +231,9 @@ def _open(source: sources.Source, one: Waiting) -> None:
                 f"{one.path.name} has {one.size / 1e9:.1f} GB; a bundle has "
                 f"{MOST_BYTES / 1e9:.1f} GB at most"
             )
-        st.session_state["_bundle"] = keep(source.store.path, one.path.read_bytes())
+        kind: BundleKind = "pair" if one.kind == "pair" else "backtest"
+        name = keep(source.store.path, one.path.read_bytes(), kind)
+        st.session_state["_bundle"] = (kind, name)
         discard([one])
     except (PerpduckError, OSError) as error:
         st.session_state["_bring_error"] = _ours(error)

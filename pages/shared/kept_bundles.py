@@ -1,4 +1,4 @@
-"""The pair views that were brought as bundles: each with the way to it, and the way out."""
+"""The views that were brought as bundles: each with the way to it, and the way out."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.bundle import bundle_folder, kept
+from core.bundle_kept import bundle_folder, bundle_kind, kept, kept_backtest
 from core.errors import PerpduckError
 from pages.shared import sources
 from pages.shared.feeder import Feeder
-from pages.shared.places import PAIR
+from pages.shared.places import BACKTEST, PAIR
 from pages.shared.stored import deletion
 from pages.shared.window import timeframe_label
 
 SHOWN = 20
+_PLACES = {
+    "pair": (PAIR, ":material/compare_arrows:"),
+    "backtest": (BACKTEST, ":material/history:"),
+}
 
 
 def kept_bundles(source: sources.Source, feed: Feeder) -> None:
@@ -24,14 +28,13 @@ def kept_bundles(source: sources.Source, feed: Feeder) -> None:
     files = sorted(bundle_folder(db).glob("*.zip"), key=lambda path: -path.stat().st_mtime)
     if not files:
         return
-    st.subheader("Pair views")
-    words = {path: _words(db, path.stem, path.stat().st_mtime_ns) for path in files[:SHOWN]}
+    st.subheader("Saved views")
+    words = {path: _words(db, path, path.stat().st_mtime_ns) for path in files[:SHOWN]}
     for path, text in words.items():
-        st.page_link(
-            PAIR, label=text, icon=":material/compare_arrows:", query_params={"bundle": path.stem}
-        )
+        page, icon = _PLACES.get(bundle_kind(path) or "pair", _PLACES["pair"])
+        st.page_link(page, label=text, icon=icon, query_params={"bundle": path.stem})
     deletion(
-        "pair view",
+        "saved view",
         words,
         lambda path: path.unlink(missing_ok=True),
         "The saved view leaves this machine; data and other views stay.",
@@ -40,13 +43,14 @@ def kept_bundles(source: sources.Source, feed: Feeder) -> None:
 
 
 @functools.lru_cache(maxsize=256)
-def _words(db: Path, name: str, _mtime_ns: int) -> str:
+def _words(db: Path, path: Path, _mtime_ns: int) -> str:
+    is_backtest = bundle_kind(path) == "backtest"
     try:
-        found = kept(db, name)
+        found = kept_backtest(db, path.stem).manifest if is_backtest else kept(db, path.stem)
     except PerpduckError:
-        return f"{name} · cannot be read"
-    spec = found.spec
+        return f"{path.stem} · cannot be read"
+    spec, what = found.spec, "Backtest of " if is_backtest else ""
     return (
-        f"{spec.y.upper()} and {spec.x.upper()} · {timeframe_label(spec.timeframe)} · "
+        f"{what}{spec.y.upper()} and {spec.x.upper()} · {timeframe_label(spec.timeframe)} · "
         f"saved {found.made_at:%Y-%m-%d %H:%M} UTC"
     )

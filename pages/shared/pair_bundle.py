@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.bundle import Restored, kept, restored
+from core.bundle import Restored, restored
+from core.bundle_kept import kept
+from pages.shared.bundle_line import bundle_line, computed_again
 from pages.shared.live_chart import View
 from pages.shared.memo import Memo
 from pages.shared.pair_view import Moment, PairChoice, PairView, Stand, shown
@@ -46,37 +47,13 @@ def bundle_view(name: str, found: Restored, zone: str, seen: View | None) -> Pai
     return shown(stand, choice_of(found, zone), seen, None)
 
 
-def bundle_line(found: Restored) -> DeltaGenerator:
-    """Say that this is a bundle, how old it is, and whether it is what it was.
-
-    Returns the line, for what else belongs there.
-    """
+def pair_line(found: Restored) -> DeltaGenerator:
+    """Say that this is a bundle; returns the line, for what else belongs there."""
     bundle = found.bundle
     spec = bundle.spec
-    line = st.container(
-        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute",
-        key="bundle-line",
+    line = bundle_line(
+        f"**{spec.y.upper()} / {spec.x.upper()}**", bundle.made_at, bundle.made_by,
+        f"{spec.timeframe} bars · {spec.method} · window {spec.window_bars}",
     )  # fmt: skip
-    with line:
-        st.markdown(
-            f":material/inventory_2: **{spec.y.upper()} / {spec.x.upper()}** from a bundle made "
-            f"{bundle.made_at:%Y-%m-%d %H:%M} UTC by {bundle.made_by}: not live · {spec.timeframe} "
-            f"bars · {spec.method} · window {spec.window_bars}"
-        )
-        # A link to the page that one is on keeps the address, and with it the bundle.
-        st.button("Back to live", icon=":material/arrow_back:", key="to-live", on_click=_leave)
-    if found.differences:
-        names = ", ".join(found.differences[:5])
-        st.warning(
-            f"Computed again on this machine, {len(found.differences)} of its results are not the "
-            f"same to the last digit: {names}. Another processor or library version rounds "
-            "otherwise.",
-            icon=":material/warning:",
-        )
-    else:
-        st.caption("Computed again from its bars: every number is the same to the last digit.")
+    computed_again(found.differences)
     return line
-
-
-def _leave() -> None:
-    st.query_params.pop("bundle", None)

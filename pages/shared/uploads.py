@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.bundle import is_bundle
+from core.bundle_kept import bundle_kind
 from core.config import load_settings
 from core.errors import PerpduckError
 from core.importing import upload_folder
@@ -22,7 +22,8 @@ from core.reading import kind_of
 from pages.shared.sources import Source
 from pages.shared.upload_route import sweep
 
-BUNDLE, CHECKSUM, UNKNOWN = "bundle", "checksum", "unknown"
+BUNDLES = ("pair", "backtest")
+CHECKSUM, UNKNOWN = "checksum", "unknown"
 # Where the trades of these go is a matter of a name.
 NEEDS_DATASET = ("ticks", "trades")
 IMPORTABLE = ("aggTrades", "klines", *NEEDS_DATASET)
@@ -32,7 +33,8 @@ LABELS = {
     "trades": "raw trades, into a dataset",
     "ticks": "ticks, into a dataset",
     "bars": "bars of one symbol",
-    BUNDLE: "pair view",
+    "pair": "pair view",
+    "backtest": "backtest",
     CHECKSUM: "checksum of its archive",
     UNKNOWN: "not known",
 }
@@ -83,8 +85,8 @@ def _kind(path: Path, _mtime_ns: int, _size: int) -> tuple[str, str]:
     """Return the kind and, where there is none, why; asked once a file."""
     if path.suffix == ".CHECKSUM":
         return CHECKSUM, ""
-    if is_bundle(path):
-        return BUNDLE, ""
+    if (bundle := bundle_kind(path)) is not None:
+        return bundle, ""
     try:
         return kind_of(path), ""
     except (PerpduckError, OSError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -137,9 +138,19 @@ def test_the_audit_passes_what_trails_and_catches_what_does_not(method: str) -> 
     found = audit(done(method), spec_of(method), ROWS)
     assert found.cuts == 20
     assert found.is_clean == (method not in ("ols", "tls"))
+    listed = found.signals
+    assert listed.is_empty() == found.is_clean
     if not found.is_clean:
         assert len(found.changes) == 20
         assert all(change.signals for change in found.changes)
+        # Every bar that any cut changed is listed, as the first cut that changed it has it.
+        assert listed.height == max(change.rows for change in found.changes)
+        assert listed["cuts"].sum() == sum(change.signals for change in found.changes)
+        early = listed.filter(pl.col("cuts") == 20)
+        assert early["first_cut"].unique().to_list() == [
+            datetime.fromtimestamp(found.changes[0].cut_ms / 1000, UTC).replace(tzinfo=None)
+        ]
+        assert (listed["zscore"] != listed["zscore_then"]).any()
 
 
 def test_the_audit_catches_a_planted_look_ahead() -> None:

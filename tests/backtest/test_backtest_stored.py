@@ -5,15 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import numpy as np
-import polars as pl
 import pytest
+from backtest.results import legs, spec_of
 from pair_bars import START
-from stats.series import cointegrated
 
 from core.backtest import BacktestSettings, Execution
 from core.backtests import Traded, load_traded, loading, run_backtest
 from core.errors import NotEnoughData
-from core.pair_spec import METHODS, PairSpec
+from core.pair_spec import METHODS
 from core.pairs import analyse_pair
 from core.store import Store
 
@@ -22,29 +21,9 @@ BARS = 2_000
 
 def keep(store: Store) -> None:
     """Klines of two legs that belong together, settlements and contracts."""
-    y, x = cointegrated(5, BARS, half_life=12.0, sigma=0.004)
-    rows = []
-    for symbol, logs in (("yusdt", y), ("xusdt", x)):
-        close = 100 * np.exp(logs)
-        open_ = np.concatenate((close[:1], close[:-1]))
-        rows.append(
-            pl.DataFrame(
-                {
-                    "symbol": symbol,
-                    "ts": [START + timedelta(minutes=i) for i in range(BARS)],
-                    "open": open_,
-                    "high": np.maximum(open_, close) * 1.0002,
-                    "low": np.minimum(open_, close) * 0.9998,
-                    "close": close,
-                    "volume": np.full(BARS, 5.0),
-                    "quote_volume": 5.0 * (open_ + close) / 2,
-                    "trades": np.full(BARS, 9),
-                    "taker_buy_volume": np.full(BARS, 2.0),
-                }
-            )
-        )
+    rows = legs(bars=BARS).with_columns(trades=9, taker_buy_volume=2.0)
     with store.write() as con:
-        con.register("made", pl.concat(rows))
+        con.register("made", rows)
         con.execute("insert into klines by name select * from made")
         for hour in (8, 16, 24):
             at = START + timedelta(hours=hour, milliseconds=3)
@@ -59,12 +38,6 @@ def keep(store: Store) -> None:
 def kept(store: Store) -> Store:
     keep(store)
     return store
-
-
-def spec_of(method: str = "refit") -> PairSpec:
-    return PairSpec(
-        "yusdt", "xusdt", method=method, window_bars=60, refit_bars=30, burn_in_bars=300
-    )  # type: ignore[arg-type]
 
 
 def load(store: Store, method: str = "refit", first: int = 500) -> Traded:

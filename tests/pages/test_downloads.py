@@ -12,7 +12,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import exports
-from core.bundle import keep, read_bundle, restored
+from core.bundle import read_bundle, restored
+from core.bundle_kept import keep
 from core.errors import NotEnoughData
 from core.store import Store
 from pages.shared import downloads

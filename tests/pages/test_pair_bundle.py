@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.bundle import bundle_folder, keep, read_bundle
+from core.bundle import read_bundle
+from core.bundle_kept import bundle_folder, keep
 from core.store import Store
 from tests.pages.test_pages import words
 from tests.pages.test_pair_page import PAIR, cards, pair_store

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.bundle import Times, bundle_folder, write_bundle
+from core.bundle import Times, write_bundle
+from core.bundle_kept import bundle_folder
 from core.pair_spec import PairSpec
 from core.store import Store
 from pages.shared.bring import suggested
@@ -243,10 +244,10 @@ def test_a_bundle_is_opened_listed_and_deleted(app: App, full: Store) -> None:
     assert link.proto.query_string == f"bundle={path.stem}"
     page = app(DATA, section="Stored")
     assert any("ETHUSDT and BTCUSDT · 1m" in one.proto.label for one in page.get("page_link"))
-    page.selectbox(key="delete-pair view").select_index(0).run()
-    page.button(key="delete-pair view-sure").click().run()
+    page.selectbox(key="delete-saved view").select_index(0).run()
+    page.button(key="delete-saved view-sure").click().run()
     assert not path.exists()
-    assert "Pair views" not in words(page)
+    assert "Saved views" not in words(page)
 
 
 def made_bundle(store: Store) -> bytes:

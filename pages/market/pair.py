@@ -23,6 +23,7 @@ from pages.shared.pair_downloads import pair_downloads
 from pages.shared.pair_pickers import held_s, pair_controls
 from pages.shared.pair_statistics import statistics
 from pages.shared.pair_view import PairChoice, PairView, pair_view
+from pages.shared.places import BACKTEST
 from pages.shared.pulse import Pulse
 from pages.shared.welcome import when_ready
 
@@ -118,6 +119,9 @@ def show(
             "Behind it", ["Statistics", "Table", "SQL"], key="pair_behind", selection_mode="single",
             label_visibility="collapsed", help="What the page stands on.",
         )  # fmt: skip
+        if not note:
+            # The controls that both pages have keep their values.
+            st.page_link(BACKTEST, label="Backtest it", icon=":material/history:")
     behind(view, tabs)
 
 

@@ -104,7 +104,7 @@ class Rig:
         return ahead and not gaps
 
 
-async def until(condition: Callable[[], bool], *, within_s: float = 30.0) -> None:
+async def until(condition: Callable[[], bool], *, within_s: float = 120.0) -> None:
     """Wait for something to become true; fails loudly when it does not."""
     deadline = time.monotonic() + within_s
     while not await asyncio.to_thread(condition):

@@ -58,7 +58,7 @@ def traded(rig: Rig, since_ms: int) -> int:
 
 async def recover(rig: Rig) -> int:
     since_ms = rig.exchange.now_ms()
-    await until(lambda: rig.caught_up(since_ms), within_s=40)
+    await until(lambda: rig.caught_up(since_ms), within_s=150)
     return since_ms
 
 

@@ -19,6 +19,7 @@ YEAR_S = 365 * 86_400
 DAY_S = 86_400
 # A Sharpe ratio of fewer daily returns has an error larger than any value worth having.
 MIN_DAYS = 20
+LOST = "the account was lost"
 _EULER = 0.5772156649015329
 
 
@@ -75,7 +76,7 @@ def measures(done: Backtest) -> Measures:
     elif books.end > 0:
         annual = math.expm1(min(math.log(books.end / books.start) * YEAR_S / span_s, 700.0))
     else:
-        reasons["annual_return"] = "the account was lost"
+        reasons["annual_return"] = LOST
     trades = books.trades
     closed = trades.filter(trades["reason"] != OPEN)
     net = closed["net"].to_numpy()
@@ -155,7 +156,12 @@ def drawdown(equity: Floats, start_s: Ints, start: float, bar_s: int) -> tuple[f
 
 
 def sharpe_ratio(daily: Floats) -> float | None:
-    """Return mean / deviation of the daily returns · √365; None where they never vary."""
+    """Return mean / deviation of the daily returns · √365.
+
+    None where they never vary, and where the account was lost: what follows is no return.
+    """
+    if (daily <= -1.0).any():
+        return None
     deviation = float(np.std(daily, ddof=1)) if len(daily) > 1 else 0.0
     return float(daily.mean()) / deviation * math.sqrt(365) if deviation > 0 else None
 
@@ -199,12 +205,17 @@ def _sharpe(daily: Floats, reasons: dict[str, str]) -> float | None:
         return None
     found = sharpe_ratio(daily)
     if found is None:
-        reasons["sharpe"] = reasons["probabilistic_sharpe"] = "the account never moved"
+        reasons["sharpe"] = reasons["probabilistic_sharpe"] = (
+            LOST if (daily <= -1.0).any() else "the account never moved"
+        )
     return found
 
 
 def _sortino(daily: Floats, reasons: dict[str, str]) -> float | None:
     if len(daily) < MIN_DAYS:
+        return None
+    if (daily <= -1.0).any():
+        reasons["sortino"] = LOST
         return None
     downside = math.sqrt(float((np.minimum(daily, 0.0) ** 2).mean()))
     if not downside:

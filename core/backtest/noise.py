@@ -67,7 +67,9 @@ def noise(
     def run(number: int) -> tuple[float, bool]:
         places = blocks(at.rows, block_bars, np.random.default_rng([seed, number]))
         made, rows = resampled(at, shapes, places)
-        books = backtest(made, signals(spec, rows), settings).books
+        books = backtest(
+            made, signals(spec, rows, lives=settings.rules.needs_half_lives), settings
+        ).books
         return books.end / books.start - 1.0, books.trades.height > 0
 
     found: list[tuple[float, bool]] = []

@@ -49,6 +49,11 @@ class Rules:
     reentry: Reentry = "level"
     rebalance_bars: int | None = None
 
+    @property
+    def needs_half_lives(self) -> bool:
+        """Whether a trade lasts by the spread's half-life."""
+        return self.time_stop_half_lives is not None
+
     def __post_init__(self) -> None:
         if not 0 < self.enter < math.inf:
             raise DataError(f"an entry level of {self.enter}: give a number above 0")

@@ -78,7 +78,7 @@ def sweep(
     days: dict[tuple[int, int], NDArray[np.float64]] = {}
 
     def column(j: int) -> tuple[int, list[tuple[float, NDArray[np.float64], int]]]:
-        made = signals(replace(spec, window_bars=windows[j]), rows, lead)
+        made = _signals(spec, windows[j], rows, lead, settings)
         return j, [_one(at, made, settings, enter) for enter in entries]
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
@@ -147,7 +147,7 @@ def walk_forward(
             f"{at.rows} common bars; one fold needs {train_rows:,} to train and {test_rows:,} "
             "to test"
         )
-    made = {window: signals(replace(spec, window_bars=window), rows, lead) for window in windows}
+    made = {window: _signals(spec, window, rows, lead, settings) for window in windows}
     folds = []
     for begin in range(0, at.rows - train_rows - test_rows + 1, test_rows):
         middle, end = begin + train_rows, begin + train_rows + test_rows
@@ -168,3 +168,15 @@ def walk_forward(
         if not going_on(len(folds)):
             break
     return folds
+
+
+def _signals(
+    spec: PairSpec,
+    window: int,
+    rows: pl.DataFrame,
+    lead: pl.DataFrame | None,
+    settings: BacktestSettings,
+) -> Signals:
+    return signals(
+        replace(spec, window_bars=window), rows, lead, lives=settings.rules.needs_half_lives
+    )

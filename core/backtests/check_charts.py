@@ -132,10 +132,12 @@ def sensitivity_chart(sweep: Sweep, *, enter: float, window_bars: int) -> Spec:
         xaxis=_axis(
             "window, bars", tickmode="array", tickvals=list(range(len(sweep.windows))),
             ticktext=[f"{window:,}" for window in sweep.windows], showgrid=False,
+            range=[-0.5, len(sweep.windows) - 0.5],
         ),
         yaxis=_axis(
             "entry |z|", tickmode="array", tickvals=list(range(len(sweep.entries))),
             ticktext=[f"{level:g}" for level in sweep.entries], showgrid=False,
+            range=[-0.5, len(sweep.entries) - 0.5],
         ),
         coloraxis={
             "cmin": -most, "cmax": most,
@@ -178,4 +180,6 @@ def _cell(
         return f"{head}<br>not run"
     value = values[row, column]
     told = f"{what} {signed(float(value), 2)}{unit}" if math.isfinite(value) else f"{what} –"
+    if sweep.net[row, column] <= -1:
+        told = "the account was lost"
     return f"{head}<br>{told} · {int(sweep.trades[row, column]):,} trades"

@@ -19,12 +19,14 @@ from plotly.offline import get_plotlyjs
 from core.backtests.charts import backtest_chart
 from core.backtests.check_charts import noise_chart, reversion_chart, sensitivity_chart
 from core.backtests.running import BacktestResult
-from core.backtests.words import check_words, judgement, percent, weaknesses
+from core.backtests.words import check_words, judgement, percent, percent_plain, weaknesses
 from core.charts import Spec, price_decimals
 from core.palette import PALETTE, themed
 from core.verdict import span_words
 
 MOST_TRADES = 2000
+# More marks than this are drawn small.
+CROWD = 150
 _TEMPLATE = Path(__file__).with_suffix(".html")
 _CHECKS = {
     "noise": "Against noise",
@@ -99,11 +101,6 @@ def _cards(result: BacktestResult) -> list[tuple[str, str, str]]:
     ]
 
 
-def percent_plain(share: float | None) -> str:
-    """Return a share as a percentage without a sign."""
-    return "–" if share is None else f"{share:.0%}".replace("-", "−")
-
-
 def _figures(result: BacktestResult) -> list[str]:
     honesty, made = result.honesty, []
     if honesty.noise is not None:
@@ -130,10 +127,14 @@ def _time_figure(result: BacktestResult) -> str:
         result.done, y=traded.spec.y, x=traded.spec.x, decimals=(decimals[0], decimals[1])
     )
     layout = spec["layout"]
-    for axis, facts in layout["meta"]["axes"].items():
-        layout[f"yaxis{axis[1:]}"]["title"] = {"text": facts["title"]}
+    layout["annotations"] = list(layout.get("annotations", ())) + [
+        {"text": f"<b>{facts['title']}</b>", "xref": "paper", "x": 0, "xanchor": "left",
+         "yref": f"{axis} domain", "y": 1, "yanchor": "bottom", "showarrow": False,
+         "font": {"color": "$ink"}}
+        for axis, facts in layout["meta"]["axes"].items()
+    ]  # fmt: skip
     layout["hovermode"] = "x unified"
-    layout["margin"] = {"l": 12, "r": 90, "t": 6, "b": 42}
+    layout["margin"] = {"l": 12, "r": 90, "t": 24, "b": 42}
     drawn = {"data": [one for trace in spec["data"] for one in _plain(trace)], "layout": layout}
     return _figure(drawn, 860)
 
@@ -154,8 +155,9 @@ def _plain(trace: Spec) -> list[Spec]:
         return [
             places | {"type": "scatter", "mode": "markers", "y": _numbers(trace["y"]),
                       "hoverinfo": "skip",
-                      "marker": {"symbol": _MARKS[sign], "color": colour, "size": 7,
-                                 "line": {"width": 1.4, "color": colour}}}
+                      "marker": {"symbol": _MARKS[sign], "color": colour,
+                                 "size": 7 if len(trace["x"]) < CROWD else 3,
+                                 "line": {"width": 1, "color": colour}}}
         ]  # fmt: skip
     return [
         places | {"type": "scatter", "mode": "lines", "y": _numbers(trace["y"]),
@@ -175,6 +177,11 @@ def _numbers(values: Any) -> list[float | None]:
 def _figure(spec: Spec, height: int) -> str:
     painted = themed(spec, "light")
     painted["layout"] |= {"height": height, "autosize": True}
+    for trace in painted["data"]:
+        if (fill := str(trace.get("fillcolor", ""))).startswith("#"):
+            # A trace's own opacity leaves its fill as it is.
+            red, green, blue = bytes.fromhex(fill[1:])
+            trace["fillcolor"] = f"rgba({red}, {green}, {blue}, 0.2)"
     # Checked by Plotly itself: a word that it does not know would leave an empty place.
     made = go.Figure(json.loads(json.dumps(painted, default=str)))
     return str(pio.to_html(

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import polars as pl
+
 from core.backtests.running import BacktestResult
 from core.verdict import span_words
 
@@ -15,6 +17,8 @@ Kind = Literal["in-sample", "changed", "none", "few", "loses", "noise", "unprove
 MIN_TRADES = 10
 # A result must beat this share of noise before it is called better than noise.
 BETTER = 0.95
+# Orders above this share of their bar's turnover move the price.
+CROWDED = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +103,38 @@ def weaknesses(result: BacktestResult) -> tuple[str, ...]:
             f"{numbers.optimistic_fills:.0%} of the maker fills are optimistic: the price did not "
             "trade through them"
         )
+    if (crowded := largest_share(result)) > CROWDED:
+        said.append(
+            f"the largest order was {crowded:.0%} of what its bar turned over; what it would have "
+            "moved the price by is not in the result"
+        )
     for reason, number in done.refused.items():
         said.append(f"{counted(number, 'entry', 'entries')} refused: {reason}")
     capture = honesty.costs.capture if honesty.costs else None
     if capture is not None:
         said.append(
-            f"the spread gave {capture:.0%} of what |z|·σ promised at the entries: that is an "
-            "upper bound, not an expectation"
+            f"the spread gave {percent_plain(capture)} of what |z|·σ promised at the entries: "
+            "that is an upper bound, not an expectation"
         )
     said.append("what was, over the bars shown; markets change, and so does the pair")
     return tuple(said)
+
+
+def largest_share(result: BacktestResult) -> float:
+    """Return the largest fill as a share of the quote units that its leg's bar turned over."""
+    bars, books, largest = result.traded.inputs.bars, result.done.books, 0.0
+    worth = pl.coalesce("quote_volume", pl.col("volume") * pl.col("close"))
+    for symbol, fills in (
+        (result.traded.spec.y, books.fills_y),
+        (result.traded.spec.x, books.fills_x),
+    ):
+        traded = pl.DataFrame({"at": fills.at_s, "size": abs(fills.size) * fills.paid})
+        turned = bars.filter((pl.col("symbol") == symbol) & (worth > 0)).select(
+            at=pl.col("ts").dt.epoch("s"), turned=worth
+        )
+        found = traded.join(turned, on="at").select((pl.col("size") / pl.col("turned")).max())
+        largest = max(largest, found.item() or 0.0)
+    return largest
 
 
 def _why_none(result: BacktestResult) -> str:
@@ -135,6 +161,11 @@ def percent(share: float | None, digits: int = 2) -> str:
     if not text.strip("0.,%"):
         return text
     return f"{'−' if share < 0 else '+'}{text}"
+
+
+def percent_plain(share: float | None) -> str:
+    """Return a share as a whole percentage, without a plus."""
+    return "–" if share is None else f"{share:.0%}".replace("-", "−")
 
 
 def counted(number: int, noun: str, many: str = "") -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import streamlit as st
 
 from core.backtests.bundle import write_backtest_bundle
@@ -37,6 +39,7 @@ from pages.shared.notices import noticed
 from pages.shared.pair_pickers import held_s
 from pages.shared.pulse import Pulse
 from pages.shared.welcome import when_ready
+from pages.shared.window import timeframe_label
 
 CHART = "backtest-chart"
 _ICONS = {
@@ -172,14 +175,20 @@ def foot(running: Running, standing: Standing, choice: BacktestChoice) -> None:
 def stands_on(result: BacktestResult) -> str:
     """Return what the result stands on, in one line."""
     market, traded = result.done.market, result.traded
-    first, last = series(result.done)["ts"][0], series(result.done)["ts"][-1]
+    first, last = day_words(int(market.start_s[0])), day_words(int(market.start_s[-1]))
     coverage = [share for one in traded.inputs.coverage if (share := one.fraction) is not None]
     covered = f" · coverage {min(coverage):.1%}" if coverage else ""
     marked = " · :red-badge[hedge in-sample]" if result.done.signals.is_in_sample else ""
     return (
-        f"{market.rows:,} bars of {traded.spec.timeframe} · {first:%d %b %H:%M} – "
-        f"{last:%d %b %H:%M} UTC{covered}{marked}"
+        f"{market.rows:,} bars of {timeframe_label(traded.spec.timeframe)} · {first} – "
+        f"{last} UTC{covered}{marked}"
     )
+
+
+def day_words(at_s: int) -> str:
+    """Return a moment in UTC, with its year unless that is this one's."""
+    at, now = datetime.fromtimestamp(at_s, UTC), datetime.now(UTC)
+    return f"{at:%d %b %H:%M}" if at.year == now.year else f"{at:%d %b %Y %H:%M}"
 
 
 def take_along(result: BacktestResult, range_name: str) -> None:

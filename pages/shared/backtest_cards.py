@@ -15,20 +15,22 @@ WAITING = "…"
 def result_cards(result: BacktestResult) -> tuple[Card, ...]:
     """Return the result's own numbers, in reading order."""
     found = result.measures
+    short = f"from {MIN_DAYS} days on" if found.days < MIN_DAYS else None
     return (
         Card(
-            "Net return", percent(found.total_return), f"{found.net:+,.2f}".replace("-", "−"),
+            # The sign that colours it must be the plain one.
+            "Net return", percent(found.total_return), f"{found.net:+,.2f}",
             (), "",
             "End over start of the account, minus 1: fees, slippage and funding are paid, an open "
             "trade is marked at the last close. Below it the same in quote units.",
         ),
-        _known("Year", percent(found.annual_return), _drag(result), found.reasons, "annual_return",
-               "Compounded to 365 days. Below it what costs took of the gross gain."),
-        _known("Sharpe", number(found.sharpe, 2), _chance(found.probabilistic_sharpe),
+        _known("Year", percent(found.annual_return), short, found.reasons, "annual_return",
+               f"The net return compounded to 365 days, from {MIN_DAYS} days on."),
+        _known("Sharpe", number(found.sharpe, 2), _chance(found.probabilistic_sharpe) or short,
                found.reasons, "sharpe",
                f"Mean over deviation of daily returns · √365, from {MIN_DAYS} days on. Below it "
                "the chance that the true ratio is above 0. Bailey & López de Prado (2012)."),
-        _known("Sortino", number(found.sortino, 2), f"Calmar {number(found.calmar, 2)}",
+        _known("Sortino", number(found.sortino, 2), short or f"Calmar {number(found.calmar, 2)}",
                found.reasons, "sortino",
                "Mean over downside deviation of daily returns · √365; Calmar: a year's return "
                "over the largest drawdown."),
@@ -93,9 +95,10 @@ def _tests(result: BacktestResult) -> tuple[Card, ...]:
         ),
         _card(
             result, "audit", "Look-ahead",
-            ("none" if audit.is_clean else f"{len(audit.changes)} changed") if audit else None,
-            f"{counted(audit.cuts, 'cut')}" if audit else None,
-            "Signals and trades recomputed on history that ends earlier; nothing may change.",
+            ("none" if audit.is_clean else f"{audit.signals.height:,} bars") if audit else None,
+            f"{len(audit.changes)} of {audit.cuts} cuts" if audit else None,
+            "Signals and trades recomputed on history that ends earlier: bars whose signal "
+            "changed, and at how many cuts. Nothing may change.",
         ),
         _card(
             result, "folds", "Out of sample",
@@ -112,7 +115,8 @@ def _tolls(result: BacktestResult) -> tuple[Card, ...]:
     below = tried = None
     if costs and costs.break_even_bps is not None:
         even = f"{costs.break_even_bps:,.1f} bps".replace("-", "−")
-        below = f"paid {costs.paid_bps:,.1f} bps"
+        share = result.measures.cost_share
+        below = f"paid {costs.paid_bps:,.1f}" + (f", {share:.0%} of gross" if share else " bps")
     if sweep and sweep.best is not None:
         best = f"{sweep.best[0]:g} · {sweep.best[1]:,}"
         tried = f"{sweep.tried} tried"
@@ -121,7 +125,8 @@ def _tolls(result: BacktestResult) -> tuple[Card, ...]:
     return (
         _card(
             result, "costs", "Break-even cost", even if costs else None, below,
-            "Cost a fill, in bps of its notional, at which nothing is left of the gross gain.",
+            "Cost a fill, in bps of its notional, at which nothing is left of the gross gain; "
+            "below it what was paid a fill, and what all costs took of the gross gain.",
         ),
         _card(
             result, "sweep", "Best of those tried", best if sweep else None, tried,
@@ -150,11 +155,6 @@ def _known(
     if reason := reasons.get(name):
         words = f"{words}\n\nNot known: {reason}."
     return Card(label, value, below, (), "", words)
-
-
-def _drag(result: BacktestResult) -> str:
-    share = result.measures.cost_share
-    return f"costs {share:.0%} of gross" if share is not None else "no gross gain"
 
 
 def _chance(share: float | None) -> str | None:

@@ -70,7 +70,7 @@ def _folds(result: BacktestResult) -> None:
     )
     percentage = "%+.2f%%"
     st.dataframe(
-        table, hide_index=True, key="folds", height="content",
+        table, hide_index=True, key="folds", height="content", alt="Test stretches",
         column_config={
             "tested": _COLUMN.TextColumn("Tested (UTC)"),
             "trained": _COLUMN.TextColumn("Trained (UTC)"),
@@ -96,7 +96,10 @@ def _sweep(result: BacktestResult) -> None:
     spec, rules = result.traded.spec, result.done.settings.rules
     chart = sensitivity_chart(found, enter=rules.enter, window_bars=spec.window_bars)
     figure(chart, key="sensitivity", height=HEIGHT + 40)
-    st.caption("○ chosen ☆ best. A lone bright cell among dim ones is luck.")
+    st.caption(
+        "○ chosen ☆ best · grey: the account was lost, or never traded. A lone bright cell among "
+        "dim ones is luck."
+    )
 
 
 def _costs(result: BacktestResult) -> None:
@@ -104,9 +107,9 @@ def _costs(result: BacktestResult) -> None:
     if found is None or not len(found.predicted_bps):
         return
     start = result.done.books.start
-    columns = st.columns(len(found.nets))
-    for column, (factor, net) in zip(columns, found.nets.items(), strict=True):
-        column.metric(f"{factor:g}× costs", percent(net / start))
+    with st.container(horizontal=True, gap="large"):
+        for factor, net in found.nets.items():
+            st.metric(f"{factor:g}× costs", percent(net / start), width="content")
     figure(reversion_chart(found), key="reversion", height=HEIGHT - 60)
 
 
@@ -175,5 +178,6 @@ def ledger(result: BacktestResult, decimals: tuple[int, int]) -> None:
     )  # fmt: skip
     st.dataframe(
         trades, hide_index=True, key="ledger", column_config=config, column_order=order,
+        placeholder="open", alt="Ledger, one row a trade",
         height=min(420, 60 + 35 * max(trades.height, 1)),
     )  # fmt: skip

@@ -31,6 +31,15 @@ METHOD_HELP = """How the hedge ratio β is found.
 - **Rolling OLS**: one line a bar, through the window that ends with it.
 - **Kalman**: α and β follow the market bar by bar.
 - **OLS**, **TLS**: fitted on the whole range: *in-sample*, for comparison only."""
+DAY_S = 86_400.0
+# What Pair has, and what a backtest is for.
+SPANS: dict[str, float] = {
+    **{name: length for name, length in RANGES.items() if name != "all"},
+    "30d": 30 * DAY_S,
+    "90d": 90 * DAY_S,
+    "1y": 365 * DAY_S,
+    "all": RANGES["all"],
+}
 _SIDES = {"both": "Both", "long": "Long", "short": "Short"}
 _REENTRY = {"level": "At the level", "cross": "After coming back"}
 _FILLS = {"vwap": "VWAP", "open": "Open"}
@@ -53,7 +62,7 @@ class BacktestChoice:
 def backtest_controls(available: Sequence[str], held: float) -> BacktestChoice:
     """Show the two rows of controls; raises DataError for what contradicts itself."""
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="controls"):
-        begin_pair(available, held)
+        begin_pair(available, held, SPANS)
         y = leg_picker("y", "Dependent leg y: held against β units of the other.", available)
         swap_button()
         x = leg_picker("x", "The other leg, x.", available)
@@ -62,7 +71,7 @@ def backtest_controls(available: Sequence[str], held: float) -> BacktestChoice:
             "Time a bar covers; windows and holding times count in these bars.",
         )  # fmt: skip
         span = choice(
-            "span", "Range", list(RANGES), str,
+            "span", "Range", list(SPANS), str,
             "Time that is traded, up to the newest closed bar; the bars before it warm up.",
         )  # fmt: skip
         scale = segments(

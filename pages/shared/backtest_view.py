@@ -20,12 +20,12 @@ from core.charts import Spec, price_decimals
 from core.errors import NotEnoughData
 from core.pair_spec import PairSpec
 from core.store import Store
-from pages.shared.backtest_pickers import BacktestChoice
+from pages.shared.backtest_pickers import SPANS, BacktestChoice
 from pages.shared.live_chart import Frame, View
 from pages.shared.memo import Memo
 from pages.shared.pair_view import SETTLE_S
 from pages.shared.pulse import WRITING, Pulse
-from pages.shared.window import RANGES, epoch_ms, utc, window
+from pages.shared.window import epoch_ms, utc, window
 
 # A year of 1-minute bars, and twice that.
 MOST_BARS = 1_100_000
@@ -122,7 +122,7 @@ def traded_range(pulse: Pulse, spec: PairSpec, range_name: str) -> tuple[datetim
     settle_ms = SETTLE_S * 1000 if pulse.health.state in WRITING else 0.0
     first = math.ceil(epoch_ms(max(firsts)) / bar_ms) * bar_ms
     end = math.floor((epoch_ms(min(lasts)) - settle_ms) / bar_ms) * bar_ms
-    start = max(end - RANGES[range_name] * 1000, first)
+    start = max(end - SPANS[range_name] * 1000, first)
     if end - start < 2 * bar_ms:
         raise NotEnoughData(
             f"{spec.y.upper()} and {spec.x.upper()} have no two closed {spec.timeframe} bars "

@@ -247,12 +247,13 @@ const MARKS = {
   },
 }
 function paintMarks(pen, { x, y, marker }, place) {
-  const size = (place.to - place.from) * 9 > place.width ? 2.6 : 4.5
+  const room = place.width / Math.max(place.to - place.from, 1)
+  const size = Math.min(4.5, Math.max(1.2, room / 2))
   const path = new Path2D()
   for (let i = place.from; i < place.to; i++) {
     MARKS[marker.sign](path, place.px(x[i] + place.bar / 2), place.py(y[i]), size)
   }
-  pen.lineWidth = 1.4
+  pen.lineWidth = size < 2 ? 0.7 : 1.4
   pen.strokeStyle = marker.color
   pen.fillStyle = marker.sign === "exit" ? place.ground : marker.color
   if (marker.sign !== "stop") pen.fill(path)

@@ -99,22 +99,24 @@ def more_of_pair() -> dict[str, object]:
     }
 
 
-def begin_pair(available: Sequence[str], held: float) -> None:
-    """Set what a first visit sees, and replace what another source does not have."""
+def begin_pair(available: Sequence[str], held: float, spans: Mapping[str, float] = RANGES) -> None:
+    """Set what a first visit sees, and replace what another source or page does not have."""
     first = next((pair for pair in FIRST_PAIRS if set(pair) <= set(available)), None)
     y, x = first or (available[0], available[1 % len(available)])
     symbols = {symbol.upper(): symbol for symbol in available}
     suggest("y", symbols, y)
     suggest("x", symbols, x)
-    suggest_bars("tf", "span", held)
+    suggest_bars("tf", "span", held, spans)
 
 
-def suggest_bars(timeframe: str, span: str, held: float) -> None:
+def suggest_bars(
+    timeframe: str, span: str, held: float, spans: Mapping[str, float] = RANGES
+) -> None:
     """Suggest seconds over an hour while little is held, later minutes over a day."""
     is_short = held < SHORT_S
     names = {timeframe_label(name): name for name in TIMEFRAMES}
     suggest(timeframe, names, "1s" if is_short else "1min")
-    suggest(span, {name: name for name in RANGES}, "1h" if is_short else "1d")
+    suggest(span, {name: name for name in spans}, "1h" if is_short else "1d")
 
 
 def suggest(key: str, shown: Mapping[str, str], value: str) -> None:

@@ -107,6 +107,14 @@ def test_the_same_seed_gives_the_same_noise_and_it_can_be_ended() -> None:
     np.testing.assert_array_equal(cut.returns, one[:3])
 
 
+def test_noise_is_timed_by_its_own_half_lives() -> None:
+    rules = Rules(time_stop_half_lives=1.0)
+    timed, free = (
+        noise(PAIR, spec_of(), replace(NO_COST, rules=one), 0.0, runs=3) for one in (rules, Rules())
+    )
+    assert (timed.returns != free.returns).all()
+
+
 def test_ties_count_half() -> None:
     never = replace(NO_COST, rules=Rules(enter=50.0))
     found = noise(PAIR, spec_of(), never, 0.0, runs=10)
@@ -199,16 +207,17 @@ ENTRIES, WINDOWS = (1.0, 1.5, 2.0, 2.5), (30, 60, 90)
 LONG, LONG_ROWS = made(cointegrated(8, 2_400, half_life=6.0, sigma=0.01), bar_s=900)
 
 
-def test_a_sweep_is_each_backtest_by_itself() -> None:
-    spec = spec_of()
-    found = sweep(LONG, spec, NO_COST, LONG_ROWS, None, ENTRIES, WINDOWS)
+@pytest.mark.parametrize("lives", [None, 1.5])
+def test_a_sweep_is_each_backtest_by_itself(lives: float | None) -> None:
+    spec, free = spec_of(), replace(NO_COST, rules=Rules(time_stop_half_lives=lives))
+    found = sweep(LONG, spec, free, LONG_ROWS, None, ENTRIES, WINDOWS)
     assert found.tried == 12
     for i, enter in enumerate(ENTRIES):
         for j, window in enumerate(WINDOWS):
             alone = backtest(
                 LONG,
                 signals(replace(spec, window_bars=window), LONG_ROWS),
-                replace(NO_COST, rules=Rules(enter=enter)),
+                replace(free, rules=replace(free.rules, enter=enter)),
             ).books
             assert found.net[i, j] == alone.end / alone.start - 1.0
             assert found.trades[i, j] == alone.trades.height

@@ -18,7 +18,15 @@ from core.backtest.noise import Noise
 from core.backtest.sweep import Fold, Sweep
 from core.backtest.toll import costs_view
 from core.backtests import BacktestResult
-from core.backtests.words import check_words, counted, judgement, percent, weaknesses
+from core.backtests.words import (
+    CROWDED,
+    check_words,
+    counted,
+    judgement,
+    largest_share,
+    percent,
+    weaknesses,
+)
 
 FREE = BacktestSettings(execution=Execution(taker_bps=0, slippage=0, least_ticks=0))
 DEAR = BacktestSettings(execution=Execution(taker_bps=60))
@@ -127,6 +135,14 @@ def test_what_a_reader_has_to_know_is_said() -> None:
     assert "2 days of returns: no Sharpe ratio" in said
     assert "an upper bound, not an expectation" in said
     assert said.endswith("and so does the pair")
+    fills, bars = PAID.done.books.fills_y, PAID.traded.inputs.bars
+    share = largest_share(PAID)
+    assert share > CROWDED
+    assert f"the largest order was {share:.0%} of what its bar turned over" in said
+    one = bars.filter((pl.col("symbol") == "yusdt") & (pl.col("ts").dt.epoch("s") == fills.at_s[0]))
+    assert share >= abs(fills.size[0]) * fills.paid[0] / one["quote_volume"][0]
+    small = result(settings=BacktestSettings(money=replace(FREE.money, capital=50.0)))
+    assert largest_share(small) == 0 or largest_share(small) < share / 50
     maker = replace(PAID, measures=replace(PAID.measures, optimistic_fills=0.25))
     assert any("25% of the maker fills are optimistic" in one for one in weaknesses(maker))
 

@@ -96,7 +96,7 @@ def test_the_pair_is_taken_over_from_its_own_page(app: App, pairs: Store) -> Non
 
 def test_the_address_says_all_of_it(app: App, pairs: Store) -> None:  # noqa: F811
     page = backtest(
-        app, y="OPUSDT", x="ARBUSDT", tf="1s", span="30m", bhedge="Rolling", window="90",
+        app, y="OPUSDT", x="ARBUSDT", tf="1s", span="30d", bhedge="Rolling", window="90",
         enter="1.5", exit="0.25", stop="4", tstop="3", tunit="half-lives", sides="Long",
         again="After coming back", cool="7", rebal="20", role="Maker", fill="Open", fee="4",
         mfee="1", slip="2", slipin="ticks", capital="5000", lev="2", sizing="Dollar-neutral",
@@ -105,6 +105,7 @@ def test_the_address_says_all_of_it(app: App, pairs: Store) -> None:  # noqa: F8
     result = found(page)
     spec, settings = result.traded.spec, result.done.settings
     assert (spec.y, spec.method, spec.window_bars) == ("opusdt", "rolling", 90)
+    assert page.session_state["span"] == "30d"
     rules, execution, money = settings.rules, settings.execution, settings.money
     assert (rules.enter, rules.exit, rules.stop) == (1.5, 0.25, 4.0)
     assert (rules.time_stop_half_lives, rules.time_stop_bars) == (3.0, None)
@@ -179,7 +180,7 @@ def test_in_sample_is_red_across_the_page(app: App, pairs: Store, method: str) -
     assert "is no result" in page.error[0].value
     text = words(page)
     assert "hedge in-sample" in text
-    assert "changed" in cards(page)["Look-ahead"]
+    assert cards(page)["Look-ahead"].endswith(" bars")
     assert "signals changed" in text
     assert "Not possible: " in text
     assert "Changed signals" in {one.label for one in page.get("download_button")}

@@ -15,7 +15,7 @@ from statsmodels.tools.sm_exceptions import InterpolationWarning
 from statsmodels.tsa.stattools import kpss as kpss_of_statsmodels
 
 from core.errors import DataError, NotEnoughData
-from core.stats.reversion import half_life, hurst, kpss, variance_ratio
+from core.stats.reversion import half_life, hurst, kpss, rolling_half_life, variance_ratio
 
 ASKED: list[Callable[[Floats], object]] = [half_life, kpss, hurst, partial(variance_ratio, q=5)]
 
@@ -202,3 +202,50 @@ def test_what_has_no_variation_says_so() -> None:
         half_life(np.append(np.full(99, 0.3), 1.0))
     with pytest.raises(DataError, match="at least 2"):
         variance_ratio(walk(0, 100), 1)
+
+
+# -- rolling half-life ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("window", [4, 25, 120])
+def test_the_rolling_half_life_is_each_window_s_own(window: int) -> None:
+    rng = np.random.default_rng(window)
+    values = 40.0 + reverting(rng, 600, 8.0, 0.01)
+    found = rolling_half_life(values, window)
+    assert np.isnan(found[: window - 1]).all()
+    for at in range(window - 1, 600, 7):
+        part = values[at - window + 1 : at + 1]
+        before, steps = part[:-1], np.diff(part)
+        centred = before - before.mean()
+        phi = 1.0 + (centred * (steps - steps.mean())).sum() / (centred * centred).sum()
+        expected = np.inf if phi >= 1 else 0.0 if phi <= 0 else -np.log(2) / np.log(phi)
+        assert found[at] == pytest.approx(expected, rel=1e-6)
+    if window == 120:
+        assert found[-1] == pytest.approx(half_life(values[-window:]).bars, rel=1e-6)
+
+
+def test_the_rolling_half_life_sees_nothing_later() -> None:
+    values = reverting(np.random.default_rng(3), 500, 10.0, 0.01)
+    whole = rolling_half_life(values, 60)
+    for end in (61, 200, 333):
+        np.testing.assert_array_equal(rolling_half_life(values[:end], 60), whole[:end])
+
+
+def test_windows_that_are_not_whole_have_no_half_life() -> None:
+    values = reverting(np.random.default_rng(4), 200, 10.0, 0.01)
+    values[100] = np.nan
+    found = rolling_half_life(values, 20)
+    assert np.isnan(found[100:119]).all()
+    assert np.isfinite(found[[99, 120]]).all()
+    np.testing.assert_allclose(found[120:], rolling_half_life(values[101:], 20)[19:], rtol=1e-8)
+    assert np.isnan(rolling_half_life(np.full(50, 7.0), 20)).all()
+    assert np.isnan(rolling_half_life(values[:10], 20)).all()
+    assert np.isnan(rolling_half_life(np.full(50, np.nan), 20)).all()
+    with pytest.raises(DataError, match="window of 3"):
+        rolling_half_life(values, 3)
+
+
+def test_what_runs_away_never_comes_back() -> None:
+    assert np.isinf(rolling_half_life(1.05 ** np.arange(60.0), 20)[19:]).all()
+    zigzag = np.where(np.arange(60) % 2 == 0, 1.0, -1.0)
+    assert (rolling_half_life(zigzag, 20)[19:] == 0).all()

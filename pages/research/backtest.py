@@ -29,6 +29,7 @@ from pages.shared.backtest_view import (
     asked_run,
     chart_frame,
     decimals_of,
+    forgotten,
     span_ms,
     stop,
 )
@@ -84,6 +85,9 @@ def moving(running: Running, choice: BacktestChoice) -> None:
 @st.fragment
 def still(running: Running, choice: BacktestChoice) -> None:
     """Show a run that is over; run again when the browser looks elsewhere."""
+    if forgotten(running):
+        # A click in here runs this part alone; what it asked for begins with the page.
+        st.rerun()
     show(running, running.run.standing, choice)
 
 

@@ -108,6 +108,11 @@ def again(running: Running) -> None:
         _kept.pop(running.key, None)
 
 
+def forgotten(running: Running) -> bool:
+    """Return whether the session has asked for another run since."""
+    return st.session_state.get(_STATE) is not running
+
+
 def traded_range(pulse: Pulse, spec: PairSpec, range_name: str) -> tuple[datetime, datetime]:
     """Return the closed bars' range that is traded, UTC.
 

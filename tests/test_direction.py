@@ -30,6 +30,8 @@ PURE = (
     "core/reading/",
     "core/stats/",
     "core/backtest/",
+    "core/backtests/charts.py",
+    "core/backtests/check_charts.py",
     "core/bundle_members.py",
 )
 # Who may not know whom: each way in, way out and store of data stands for itself, so that one can
@@ -56,7 +58,13 @@ KNOWS_NOT = {
     ),
     "core/history": (*WAYS, "core.reading", "core.lake", "core.backtest", "core.stats",
                      "core.queries"),
-    "core/backtest": (*STORE, *WAYS, *WORKER, "core.reading", "core.lake", "core.feed"),
+    "core/backtest": (
+        *STORE, *WAYS, *WORKER, "core.reading", "core.lake", "core.feed", "core.backtests",
+    ),
+    "core/backtests": (
+        "core.importing", "core.imports", "core.exporting", "core.exports", "core.bundle_kept",
+        "core.reading", "core.lake", "core.trade_writer", "core.commands", "core.feed", *WORKER,
+    ),
     "core/stats": (*STORE, *WAYS, *WORKER, "core.reading", "core.lake", "core.feed",
                     "core.backtest", "core.config", "core.pair_spec", "core.pairs"),
     "core/queries": (*WAYS, *WORKER, "core.reading", "core.backtest", "core.stats"),

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from core import queries
 from core.config import (
     BINANCE_REST_URL,
     BINANCE_VENUE,
@@ -34,7 +33,6 @@ from core.errors import (
     FeedError,
     PerpduckError,
     StoreBusy,
-    StoreError,
     StoreFull,
     StoreMissing,
     WorkerRunning,
@@ -43,8 +41,9 @@ from core.feed.practice_child import PracticeChild, start_practice
 from core.feed.rest import RestClient
 from core.ingest import Worker
 from core.store import open_store
-from core.supervisor import WorkerLock, worker_health
+from core.supervisor import WorkerLock
 from core.trade_writer import utc_now
+from core.worker_check import check
 
 logger = logging.getLogger("perpduck.worker")
 
@@ -60,7 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = _settings(options)
         if options.check:
-            return _check(settings)
+            is_healthy, lines = check(settings)
+            print("\n".join(lines))
+            return 0 if is_healthy else 1
         lock = WorkerLock(settings.db)
         lock.take()
         started_at = utc_now()
@@ -101,7 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--keep-days", help="move the trades of older finished days to the lake (default: never)")
     add("--lake", help="the lake's folder (default: PERPDUCK_LAKE, or <database>-lake)")
     add("--log-json", action="store_true", help="one JSON object a log line")
-    add("--check", action="store_true", help="print the status; exit 0 if healthy, 1 if not")
+    add(
+        "--check",
+        action="store_true",
+        help="print the status; exit 0 if healthy, 1 if not; "
+        "without a worker, look at the alert rules on it and deliver what waits",
+    )
     return parser
 
 
@@ -219,36 +225,6 @@ async def _venue(settings: Settings, rest: RestClient, stopping: asyncio.Event) 
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), 2.0)
     return None
-
-
-def _check(settings: Settings) -> int:
-    """Print what the file and the process table say of the worker."""
-    store = open_store(settings.db)
-    status = None
-    if store.exists():
-        try:
-            with store.read() as con:
-                status = queries.load_worker_status(con)
-                symbols = queries.load_symbol_status(con)
-        except StoreError as error:
-            alive = "a worker lives" if WorkerLock(settings.db).is_held() else "no worker lives"
-            print(f"unknown: {error} ({alive})")
-            return 1
-    health = worker_health(settings.db, status)
-    print(f"{health.state}: {health.reason} {health.remedy}".strip())
-    if status is not None:
-        print(
-            f"pid {status.pid} on {status.host}, venue {status.venue}, version {status.version}, "
-            f"last sign of life {status.updated_at:%Y-%m-%d %H:%M:%S} UTC, "
-            f"{status.trades_per_s:g} trades/s, buffer {status.buffered_trades}, "
-            f"flush {status.flush_s * 1000:.0f} ms"
-        )
-        for row in symbols.iter_rows(named=True):
-            print(
-                f"{row['symbol']}: {row['state']}, last {row['last_price']}, lag {row['lag_s']} s, "
-                f"{row['trades_per_s']:g} trades/s, {row['open_gaps']} open gaps {row['note']}"
-            )
-    return 0 if health.is_healthy else 1
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:

@@ -15,14 +15,17 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from core.alerts.sentry import Sentry
 from pages.shared.assets import asset_routes
 from pages.shared.frame import frame
-from pages.shared.places import BACKTEST, CORRELATION, DATA, PAIR, PRICES
+from pages.shared.places import ALERTS, BACKTEST, CORRELATION, DATA, PAIR, PRICES
+from pages.shared.sources import files
 from pages.shared.upload_route import upload_routes
 
 BACKTEST_WORDS = (
     "What trading the pair would have made after every cost, and what speaks against it."
 )
+ALERTS_WORDS = "Rules that the worker watches, what fired, and where it was sent."
 DATA_WORDS = "The worker, the watchlist, gaps and coverage, the file."
 
 
@@ -53,7 +56,10 @@ def main() -> None:
                 ),
             ],
             "Research": [place(BACKTEST, "Backtest", "history", BACKTEST_WORDS)],
-            "Operate": [place(DATA, "Data", "database", DATA_WORDS)],
+            "Operate": [
+                place(ALERTS, "Alerts", "notifications", ALERTS_WORDS),
+                place(DATA, "Data", "database", DATA_WORDS),
+            ],
         },
         position="top",
     )
@@ -75,8 +81,9 @@ def place(path: str, title: str, icon: str, words: str, *, is_first: bool = Fals
 
 @asynccontextmanager
 async def warm(_: st.App) -> AsyncIterator[None]:
-    """Keep what start-up imported out of every later garbage collection."""
+    """Keep watch over the workers, and start-up's imports out of later garbage collections."""
     # polars, duckdb, statsmodels and all that a page needs
+    import pages.shared.alert_preview
     import pages.shared.backtest_view
     import pages.shared.correlation_view
     import pages.shared.pair_view
@@ -87,7 +94,10 @@ async def warm(_: st.App) -> AsyncIterator[None]:
     PagesManager.uses_pages_directory = False
     gc.collect()
     gc.freeze()
+    sentry = Sentry(files)
+    sentry.start()
     yield
+    sentry.stop()
 
 
 if get_script_run_ctx(suppress_warning=True) is not None:

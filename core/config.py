@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.errors import ConfigError
+from core.quiet import QuietHours, parse_quiet
 
 BINANCE_WS_URL = "wss://fstream.binance.com"
 BINANCE_REST_URL = "https://fapi.binance.com"
@@ -57,6 +58,14 @@ class Settings:
     buffer_rows: int = 2_000_000
     busy_wait_s: float = 1.0
     log_json: bool = False
+    # Where alerts of rules without targets of their own go: URLs with secrets, so never shown.
+    alert_urls: tuple[str, ...] = field(default=(), repr=False)
+    # Targets on this machine and in private networks are refused unless this says otherwise.
+    alert_allow_private: bool = False
+    # Messages a minute to one target, and failures after which a delivery is given up.
+    alert_per_minute: int = 12
+    alert_tries: int = 8
+    alert_quiet: QuietHours | None = None
 
     def practice_db(self) -> Path:
         """Return the practice exchange's own file, beside the live one."""
@@ -92,6 +101,7 @@ def load_settings(**overrides: object) -> Settings:
         environment["retention_days"] = parse_keep_days("PERPDUCK_KEEP_DAYS", days)
     if lake := os.environ.get("PERPDUCK_LAKE"):
         environment["lake"] = lake
+    environment |= _alert_settings()
     given = {key: value for key, value in overrides.items() if value is not None}
     settings = replace(Settings(), **(environment | given))  # type: ignore[arg-type]
     _check_url("--ws-url", settings.ws_url, ("ws", "wss"))
@@ -104,6 +114,21 @@ def load_settings(**overrides: object) -> Settings:
     # Lock, pid and spill lie beside the file by its name: one file must have one name.
     settings = replace(settings, db=Path(settings.db).expanduser().resolve())
     return replace(settings, lake=_lake_of(settings))
+
+
+def _alert_settings() -> dict[str, object]:
+    found: dict[str, object] = {}
+    if urls := os.environ.get("PERPDUCK_ALERT_URLS"):
+        found["alert_urls"] = tuple(dict.fromkeys(url.strip(",") for url in urls.split()))
+    if private := os.environ.get("PERPDUCK_ALERT_ALLOW_PRIVATE"):
+        found["alert_allow_private"] = _yes_or_no("PERPDUCK_ALERT_ALLOW_PRIVATE", private)
+    if quiet := os.environ.get("PERPDUCK_ALERT_QUIET"):
+        found["alert_quiet"] = parse_quiet(quiet)
+    for name, most in (("per_minute", 600), ("tries", 50)):
+        key = f"PERPDUCK_ALERT_{name.upper()}"
+        if text := os.environ.get(key):
+            found[f"alert_{name}"] = _whole(key, text, most)
+    return found
 
 
 def history_settings(text: str) -> dict[str, object]:
@@ -152,6 +177,19 @@ def parse_duration_s(text: str) -> float:
     if not 0 <= seconds < 1e9:
         raise ConfigError(f"{text!r} is out of range; use a duration between 0 and 30 years")
     return seconds
+
+
+def _yes_or_no(name: str, text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.strip().lower() not in known:
+        raise ConfigError(f"{name} is {text!r}; use 1 or 0")
+    return known[text.strip().lower()]
+
+
+def _whole(name: str, text: str, most: int) -> int:
+    if not (text.strip().isdecimal() and 1 <= int(text) <= most):
+        raise ConfigError(f"{name} is {text!r}; use a whole number from 1 to {most}")
+    return int(text)
 
 
 def _positive(name: str, text: str) -> float:

@@ -59,7 +59,12 @@ class Errands:
         self._reconnects = reconnects
         self._watchlist: list[str] = []
         self._to_anchor: list[str] = []
+        # Symbols that a hole may lie behind (and when to ask for it, monotonic), those that are
+        # being asked for, and those that have traded since the start.
         self._unsure: dict[str, float] = {}
+        self._asked: set[str] = set()
+        self._traded: set[str] = set()
+        self._seen_reconnects = 0
         self._stored_last: Mapping[str, int] = {}
         self.tradable: frozenset[str] | None = None
         self._unlisted = ""
@@ -90,8 +95,12 @@ class Errands:
 
     def follow(self, watchlist: list[str], last_ids: Mapping[str, int]) -> None:
         """Take the watchlist, and the highest id stored of each symbol."""
+        newcomers = [s for s in watchlist if s not in self._watchlist]
         if self._settings.backfill_s > 0:
-            self._to_anchor += [s for s in watchlist if s not in self._watchlist]
+            self._to_anchor += newcomers
+        # What was missed at the very end of the last run shows at the next trade, or is asked for.
+        due = time.monotonic() + TAIL_CHECK_S
+        self._unsure |= {s: due for s in newcomers if s in last_ids and s not in self._traded}
         self._watchlist, self._stored_last = watchlist, last_ids
         self._minutes.follow(watchlist)
         self._funding.follow(watchlist)
@@ -107,8 +116,20 @@ class Errands:
 
     def heard(self, symbols: Iterable[str]) -> None:
         """Take note of symbols that just traded: a hole before that shows by itself."""
+        self._notice_reconnects()
         for symbol in symbols:
             self._unsure.pop(symbol, None)
+            self._traded.add(symbol)
+
+    def sure(self, symbols: Iterable[str]) -> list[str]:
+        """Return those of the symbols of which a hole before now would be known."""
+        self._notice_reconnects()
+        return [s for s in symbols if s not in self._unsure and s not in self._asked]
+
+    def _notice_reconnects(self) -> None:
+        if (count := self._reconnects()) != self._seen_reconnects:
+            self._seen_reconnects = count
+            self._unsure = dict.fromkeys(self._watchlist, time.monotonic() + TAIL_CHECK_S)
 
     async def keep_clock(self) -> None:
         """Know the exchange's clock, so that lag means lag and not a wrong local clock."""
@@ -142,12 +163,9 @@ class Errands:
 
     async def keep_history(self) -> None:
         """Anchor wanted history, and look for trades missed at the very end of a quiet symbol."""
-        seen_reconnects = 0
         while True:
             await asyncio.sleep(0.25)
-            if (count := self._reconnects()) != seen_reconnects:
-                seen_reconnects = count
-                self._unsure = dict.fromkeys(self._watchlist, time.monotonic() + TAIL_CHECK_S)
+            self._notice_reconnects()
             try:
                 await self._check_tails()
                 while self._to_anchor:
@@ -192,5 +210,9 @@ class Errands:
             self._unsure.pop(symbol, None)
             last_id = max(self._vitals.last_id(symbol), self._stored_last.get(symbol, -1))
             if last_id >= 0 and symbol in self._watchlist:
-                page = await self._rest.fetch_trades(symbol, from_id=last_id + 1)
+                self._asked.add(symbol)
+                try:
+                    page = await self._rest.fetch_trades(symbol, from_id=last_id + 1)
+                finally:
+                    self._asked.discard(symbol)
                 self._add(page.trades)

@@ -16,6 +16,7 @@
     │   ├── RateLimited        429 or 418; carries when to try again
     │   ├── Refused            the exchange answered with an error code of its own
     │   └── Restricted         451: not served in this location
+    ├── AlertsFailed           the rules could not be looked at; the trades can be stored
     └── DataError(ValueError)  the numbers
         ├── NotEnoughData      too few bars or trades for the question
         └── BadFile            an uploaded or archived file that cannot be read
@@ -32,6 +33,10 @@ class PerpduckError(Exception):
 
 class ConfigError(PerpduckError):
     """A setting or an argument that cannot be used."""
+
+
+class AlertsFailed(PerpduckError):
+    """Alert rules could not be looked at; what they are looked at with must not suffer."""
 
 
 class StoreError(PerpduckError):

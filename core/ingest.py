@@ -12,18 +12,26 @@ from pathlib import Path
 
 import polars as pl
 
+from core.alerts.job import AlertJob
 from core.backfill import GapFiller
 from core.buffer import TradeBuffer
 from core.config import Settings
 from core.errands import Errands
-from core.errors import FeedLost, StoreBusy, StoreError, StoreFull, WrongFile, WrongVenue
+from core.errors import (
+    AlertsFailed,
+    FeedLost,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    WrongFile,
+    WrongVenue,
+)
 from core.feed.backoff import backoff_delays
-from core.feed.checks import plausible_ids
 from core.feed.gaps import Gap
-from core.feed.messages import Parsed, parse_frames
 from core.feed.rest import RestClient
 from core.feed.stream import StreamPool
 from core.flush import Outcome, Work, flush
+from core.intake import Intake
 from core.models import SymbolInfo, SymbolStatus
 from core.report import Report
 from core.store import Store
@@ -61,7 +69,7 @@ class Worker:
         self.buffer = TradeBuffer(spill_folder(settings), max_rows=settings.buffer_rows)
         self._pool = StreamPool(
             settings.ws_url,
-            self._take_frames,
+            lambda frames: self._intake.take(frames),
             streams_per_connection=settings.streams_per_connection,
             silence_s=settings.silence_s,
             recycle_s=settings.recycle_s,
@@ -76,8 +84,6 @@ class Worker:
         self._gaps: dict[str, list[Gap]] = {}
         self._watchlist: list[str] = []
         self._watchlist_version = -1
-        self._known: frozenset[str] | None = None
-        self._last_ids: dict[str, int] = {}
         self._new_contracts: Sequence[SymbolInfo] = ()
         self._to_watch: list[str] = []
         self._file_trouble = ""
@@ -92,13 +98,16 @@ class Worker:
             on_contracts=self._take_contracts,
             reconnects=lambda: sum(c.reconnects for c in self._pool.status()),
         )
+        self._intake = Intake(self._vitals, self._errands, self.buffer)
+        self._alerts = AlertJob(settings, store, self._vitals, self._errands.sure)
         self._report = Report(
             self._pool, self._filler, self._errands, self._vitals, self.buffer, rest
         )
 
     def note(self) -> str:
         """Say in plain words what is wrong now, empty when nothing is."""
-        return self._report.note(self._watchlist, self._file_trouble, self._job_trouble)
+        trouble = self._job_trouble or self._alerts.trouble
+        return self._report.note(self._watchlist, self._file_trouble, trouble)
 
     def stop(self, failure: str = "") -> None:
         """Ask for the end; `run` writes what there is and returns.
@@ -119,6 +128,7 @@ class Worker:
             "gaps": self._filler.run,
             "spill": self.buffer.keep_within_memory,
             **self._errands.jobs(),
+            "alerts": self._alerts.run,
         }
         tasks = [asyncio.create_task(self._endlessly(name, job)) for name, job in jobs.items()]
         flushing = asyncio.create_task(self._flush_until_stopped())
@@ -148,31 +158,6 @@ class Worker:
             await asyncio.sleep(next(delays))
 
     # -- in ------------------------------------------------------------------------------
-
-    def _take_frames(self, frames: list[bytes]) -> None:
-        parsed = parse_frames(frames, self._known)
-        self._count_rejects(parsed)
-        self._vitals.heard(parsed.marks)
-        self._errands.heard_marks(parsed.marks)
-        trades, absurd = plausible_ids(parsed.trades, self._last_ids)
-        self._vitals.rejected["bad_id"] += absurd
-        if len(trades):
-            self._vitals.received(trades, parsed.event_ms)
-            self.buffer.add(trades)
-            for symbol in parsed.event_ms:
-                last_id = self._vitals.last_id(symbol)
-                self._last_ids[symbol] = max(last_id, self._last_ids.get(symbol, -1))
-            self._errands.heard(parsed.event_ms)
-
-    def _count_rejects(self, parsed: Parsed) -> None:
-        for kind, count in parsed.rejects.items():
-            if not self._vitals.rejected[kind]:
-                logger.warning(
-                    "left out a frame (%s): %s; further ones of this kind are only counted",
-                    kind,
-                    parsed.samples.get(kind, ""),
-                )
-            self._vitals.rejected[kind] += count
 
     def _take_page(self, trades: pl.DataFrame, missing: list[Missing]) -> None:
         self.buffer.add(trades)
@@ -207,6 +192,7 @@ class Worker:
             symbol_rows=self._symbol_rows(),
             contracts=contracts,
             watch=watch,
+            heard=self._alerts.heard(self._watchlist, is_whole=len(trades) == len(self.buffer)),
         )
         began = time.monotonic()
         try:
@@ -218,7 +204,12 @@ class Worker:
                 started_at=self._started_at,
                 watchlist_version=self._watchlist_version,
                 wait_s=wait_s,
+                alerts=self._alerts.watch,
             )
+        except AlertsFailed as error:
+            self.buffer.in_flight = 0
+            self._alerts.failed(error)
+            return True
         except (StoreError, OSError, pl.exceptions.PolarsError) as error:
             self.buffer.in_flight = 0
             await self._note_file_trouble(error)
@@ -232,6 +223,8 @@ class Worker:
         if contracts is self._new_contracts:
             self._new_contracts = ()
         self._follow(outcome)
+        if work.heard is not None:
+            self._alerts.looked(outcome.fired)
         return len(self.buffer) >= FLUSH_ROWS // 2
 
     def _symbol_rows(self) -> list[SymbolStatus]:
@@ -257,8 +250,7 @@ class Worker:
         self._watchlist_version = outcome.watchlist_version
         if outcome.watchlist is not None:
             self._errands.follow(outcome.watchlist, outcome.last_ids)
-            for symbol, last_id in outcome.last_ids.items():
-                self._last_ids[symbol] = max(last_id, self._last_ids.get(symbol, -1))
+            self._intake.note_last_ids(outcome.last_ids)
             self._watchlist = outcome.watchlist
             self._subscribe()
         watched = set(self._watchlist)
@@ -275,7 +267,7 @@ class Worker:
         wanted = set(self._watchlist)
         if self._errands.tradable is not None:
             wanted &= self._errands.tradable
-        self._known = frozenset(wanted)
+        self._intake.expect(wanted)
         self._pool.set_symbols(wanted)
 
     async def _finish(self, state: str) -> None:

@@ -3,18 +3,23 @@
 Legs are centred and scaled by the first aligned bar before any product: logs become
 ln(P / P₀), prices P / P₀ − 1. So a price of 1e-8 is as good as one of 1e8. Everything shown is
 turned back into the pair's own units; ``spread = y − alpha − beta · x`` holds in every row.
+
+The same functions serve many pairs at once: their frame has a column ``pair`` and the rows of one
+pair after those of another, origin and held line are arrays with a value a row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from core.pair_spec import PairSpec
-from core.queries import pair_frame_sql, pair_rolling_sql
+from core.queries import PairRolling, pair_frame_sql, pair_frames_sql, pair_rolling_sql
 from core.stats.hedge import HedgeFit
 from core.stats.kalman import KalmanFit, KalmanState, continue_kalman, kalman
 from core.stats.rolling import refit_ols, rolling_ols
@@ -34,8 +39,9 @@ _DIRECT = 1e-5
 class Origin:
     """The first aligned bar's prices, which every later one is measured against."""
 
-    price_y: float
-    price_x: float
+    # Floats, or arrays with a value a row.
+    price_y: Any
+    price_x: Any
     is_log: bool
 
     def legs(self, frame: pl.DataFrame) -> tuple[Floats, Floats]:
@@ -45,12 +51,12 @@ class Origin:
         return (np.log(y), np.log(x)) if self.is_log else (y - 1.0, x - 1.0)
 
     @property
-    def spread_scale(self) -> float:
+    def spread_scale(self) -> Any:
         """What turns a centred spread into the pair's own units."""
         return 1.0 if self.is_log else self.price_y
 
     @property
-    def beta_scale(self) -> float:
+    def beta_scale(self) -> Any:
         """What turns a centred slope into the pair's own units."""
         return 1.0 if self.is_log else self.price_y / self.price_x
 
@@ -59,6 +65,14 @@ class Origin:
         if self.is_log:
             return np.asarray(alpha + np.log(self.price_y) - beta * np.log(self.price_x))
         return np.asarray(self.price_y * (1.0 + alpha - beta))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A held hedge in centred units: one, or one a row."""
+
+    alpha: float | Floats
+    beta: float | Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +94,22 @@ def aligned(spec: PairSpec, closes: pl.DataFrame) -> pl.DataFrame:
     return compute(pair_frame_sql(carried=spec.carry_bars > 0), {"legs": closes}, parameters)
 
 
+def aligned_many(pairs: Sequence[tuple[str, str]], closes: pl.DataFrame) -> pl.DataFrame:
+    """Return the same of each pair (y, x), its number in the column ``pair``, by pair and ts."""
+    named = pl.DataFrame(
+        [(number, *legs) for number, legs in enumerate(pairs)],
+        schema={"pair": pl.Int64, "y": pl.String, "x": pl.String},
+        orient="row",
+    )
+    return compute(pair_frames_sql(), {"legs": closes, "pairs": named})
+
+
+def origins_of(frame: pl.DataFrame, *, is_log: bool) -> Origin:
+    """Return each row's origin: its pair's first row."""
+    first = frame.select(pl.col("price_y", "price_x").first().over("pair"))
+    return Origin(first["price_y"].to_numpy(), first["price_x"].to_numpy(), is_log)
+
+
 def origin_of(spec: PairSpec, frame: pl.DataFrame) -> Origin:
     """Return the origin that the frame's first row gives."""
     return Origin(frame["price_y"][0], frame["price_x"][0], spec.is_log)
@@ -97,22 +127,23 @@ def pair_series(
     ``fit`` (in centred units) is needed by ``ols`` and ``tls``; ``going_on`` lets the Kalman
     filter go on from a state, at the row of that number.
     """
-    table = _table(frame, origin, *origin.legs(frame))
-    rolled = compute(
-        pair_rolling_sql("rolling_correlations"),
-        {"pair": table},
-        _window(spec) | {"bar_s": spec.bar_s},
-    )
+    rolled = pair_correlations(spec, frame, origin)
     hedged = pair_hedge(spec, frame, origin, fit, going_on)
     rows = hedged.rows.with_columns(rolled["corr"], rolled["corr_levels"])
     return PairSeries(rows.select(SERIES), hedged.filter)
+
+
+def pair_correlations(spec: PairSpec, frame: pl.DataFrame, origin: Origin) -> pl.DataFrame:
+    """Return ts, corr (of returns), corr_levels over the window, a row each of the frame's."""
+    table = _table(frame, origin, *origin.legs(frame))
+    return _rolled("rolling_correlations", table, _window(spec) | {"bar_s": spec.bar_s})
 
 
 def pair_hedge(
     spec: PairSpec,
     frame: pl.DataFrame,
     origin: Origin,
-    fit: HedgeFit | None = None,
+    fit: HedgeFit | Line | None = None,
     going_on: tuple[KalmanState, int] | None = None,
 ) -> PairSeries:
     """Return the same rows without the correlations: all that a trade follows."""
@@ -132,8 +163,10 @@ def pair_hedge(
 
 def _table(frame: pl.DataFrame, origin: Origin, y: Floats, x: Floats) -> pl.DataFrame:
     logs = Origin(origin.price_y, origin.price_x, True).legs(frame)
+    numbers = {"pair": frame["pair"]} if "pair" in frame.columns else {}
     return pl.DataFrame(
-        {
+        numbers
+        | {
             "ts": frame["ts"].dt.cast_time_unit("us"),
             "y": y,
             "x": x,
@@ -143,20 +176,21 @@ def _table(frame: pl.DataFrame, origin: Origin, y: Floats, x: Floats) -> pl.Data
     )
 
 
+def _rolled(name: PairRolling, table: pl.DataFrame, parameters: dict[str, object]) -> pl.DataFrame:
+    text = pair_rolling_sql(name, many="pair" in table.columns)
+    return compute(text, {"pair": table}, parameters)
+
+
 def _window(spec: PairSpec) -> dict[str, object]:
     return {"window": spec.window_bars, "before": spec.window_bars - 1}
 
 
 def _held(
-    spec: PairSpec, table: pl.DataFrame, y: Floats, x: Floats, fit: HedgeFit
+    spec: PairSpec, table: pl.DataFrame, y: Floats, x: Floats, fit: HedgeFit | Line
 ) -> list[pl.Series]:
     """One slope for all rows; the z-score is the spread against its own trailing window."""
     spread = y - fit.alpha - fit.beta * x
-    rolled = compute(
-        pair_rolling_sql("rolling_spread"),
-        {"pair": table.with_columns(spread=pl.Series(spread))},
-        _window(spec),
-    )
+    rolled = _rolled("rolling_spread", table.with_columns(spread=pl.Series(spread)), _window(spec))
     rows = len(y)
     return _columns(
         spread=spread,
@@ -169,7 +203,7 @@ def _held(
 
 def _windows(spec: PairSpec, table: pl.DataFrame, y: Floats, x: Floats) -> dict[str, Floats]:
     """Return rolling OLS of every bar's own window; NaN where it is not defined."""
-    rolled = compute(pair_rolling_sql("rolling_hedge"), {"pair": table}, _window(spec))
+    rolled = _rolled("rolling_hedge", table, _window(spec))
     found = {
         name: rolled[name].cast(pl.Float64).fill_null(np.nan).to_numpy(writable=True)
         for name in ("spread", "spread_sd", "alpha", "beta", "se_beta")

@@ -31,9 +31,28 @@ def pair_frame_sql(*, carried: bool) -> str:
     return sql("pair_frame_carried" if carried else "pair_frame")
 
 
-def pair_rolling_sql(name: PairRolling) -> str:
-    """Return the SQL of a pair's trailing statistics (table ``pair``: ts, y, x, …)."""
-    return sql(name)
+def pair_frames_sql() -> str:
+    """Return the same for many pairs (table ``pairs``: pair, y, x), with a column ``pair``."""
+    return sql("pair_frames")
+
+
+def pair_rolling_sql(name: PairRolling, *, many: bool = False) -> str:
+    """Return the SQL of a pair's trailing statistics (table ``pair``: ts, y, x, …).
+
+    ``many``: of every pair in the table by itself, told apart by its column ``pair``.
+    """
+    by, pair = ("partition by pair ", "pair, ") if many else ("", "")
+    return sql(name).replace("{by}", by).replace("{pair}", pair)
+
+
+def alert_symbols_sql() -> str:
+    """Return the SQL of what alerts ask of symbols (table ``legs``: `load_closes`' columns)."""
+    return sql("alert_symbols")
+
+
+def alert_breakdown_sql() -> str:
+    """Return the SQL of a correlation's long mean (table ``pair``: pair, ts, corr)."""
+    return sql("alert_breakdown")
 
 
 def load_bars(
@@ -229,6 +248,12 @@ def load_coverage(con: Connection, symbol: str, start: datetime, end: datetime) 
 def load_versions(con: Connection) -> dict[str, int]:
     """Return the version of every scope: a symbol, ``watchlist``, ``symbols``."""
     return dict(con.execute("select scope, version from versions").fetchall())
+
+
+def load_version(con: Connection, scope: str) -> int:
+    """Return the version of one scope, 0 where nothing of it was ever written."""
+    rows = con.execute("select version from versions where scope = ?", [scope]).fetchall()
+    return int(rows[0][0]) if rows else 0
 
 
 def load_table_counts(con: Connection) -> pl.DataFrame:

@@ -24,6 +24,23 @@ T = TypeVar("T")
 VARIANCE_RATIO_BARS = 10
 
 
+def held_fit(spec: PairSpec, origin: Origin, y: Floats, x: Floats) -> HedgeFit | None:
+    """Return the line through a range that its series holds, centred; None for trailing methods."""
+    if spec.method == "ols":
+        return ols(y, x)
+    return _own_tls(origin, y, x) if spec.method == "tls" else None
+
+
+def _own_tls(origin: Origin, y: Floats, x: Floats) -> HedgeFit:
+    if origin.is_log:
+        return tls(y, x)
+    slope = origin.price_x / origin.price_y
+    fit = tls((y + 1) * origin.price_y, (x + 1) * origin.price_x)
+    beta = fit.beta * slope
+    alpha = fit.alpha / origin.price_y - 1 + beta
+    return replace(fit, alpha=alpha, beta=beta, sigma=fit.sigma / origin.price_y)
+
+
 @dataclass(frozen=True, slots=True)
 class RangeTests:
     """The range's bars in centred units, and one question a method."""
@@ -44,22 +61,11 @@ class RangeTests:
 
     def chosen(self) -> HedgeFit | None:
         """Return the fit that the series holds, in centred units; None for trailing methods."""
-        if self.spec.method == "ols":
-            return ols(self.y, self.x)
-        if self.spec.method == "tls":
-            return self.tls()
-        return None
+        return held_fit(self.spec, self.origin, self.y, self.x)
 
     def tls(self) -> HedgeFit:
         """Fit in the pair's own units: total least squares depends on the legs' scales."""
-        if self.spec.is_log:
-            return tls(self.y, self.x)
-        own = self.origin
-        slope = own.price_x / own.price_y
-        fit = tls((self.y + 1) * own.price_y, (self.x + 1) * own.price_x)
-        beta = fit.beta * slope
-        alpha = fit.alpha / own.price_y - 1 + beta
-        return replace(fit, alpha=alpha, beta=beta, sigma=fit.sigma / own.price_y)
+        return _own_tls(self.origin, self.y, self.x)
 
     def own(self, fit: HedgeFit) -> HedgeFit:
         """Return the fit in the pair's own units."""

@@ -26,6 +26,11 @@ STEPS_S = (
     1, 5, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 28800, 43200, 86400,
 )  # fmt: skip
 VERDICTS_A_RANGE = 24
+# Fits, and the tests that cost little, are made anew so many times a range, on closed bars; the
+# rows since then follow bar by bar, by the fit that is held.
+ANALYSES_A_RANGE = 120
+# A trade needs this long from the exchange into the file: bars are called closed after it.
+SETTLE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)

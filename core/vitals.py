@@ -53,7 +53,7 @@ class Vitals:
         self._now_ms = now_ms
         self._silence_s = silence_s
         self._symbols: dict[str, _SymbolVitals] = {}
-        self._rated_ms = now_ms()
+        self._rated_ms = self._begun_ms = now_ms()
         self.offset_ms = 0
         self.rejected: Counter[str] = Counter()
         self.flush_s = 0.0
@@ -99,6 +99,17 @@ class Vitals:
         """Take note of how long a write took."""
         self.flush_s = seconds
         self.worst_flush_s = max(self.worst_flush_s, seconds)
+
+    def heard_ms(self, symbols: Iterable[str]) -> dict[str, int]:
+        """Return the newest event time of each symbol that was heard of, epoch milliseconds."""
+        known = {symbol: self._symbols.get(symbol) for symbol in symbols}
+        return {s: one.event_ms for s, one in known.items() if one and one.event_ms is not None}
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since anything was heard of any symbol, or since the start."""
+        newest = max((one.received_ms for one in self._symbols.values()), default=0)
+        return max(0.0, (self._now_ms() - max(newest, self._begun_ms)) / 1000)
 
     def last_id(self, symbol: str) -> int:
         """Return the highest id seen of a symbol, -1 where none was."""

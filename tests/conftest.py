@@ -24,5 +24,9 @@ def store(tmp_path: Path) -> Store:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the browser last: Playwright keeps an event loop in this thread until the end."""
-    items.sort(key=lambda item: "browser" in item.path.parts)
+    """Put live workers first and the browser last.
+
+    Whatever waits for a worker wants a young process: each store of a test leaves DuckDB's
+    threads, thousands in the end. Playwright keeps an event loop in this thread until the end.
+    """
+    items.sort(key=lambda item: ("browser" in item.path.parts, "worker" not in item.path.parts))

@@ -90,12 +90,12 @@ class Rig:
     worker: Worker | None = None
 
     def open_gaps(self) -> int:
-        with self.store.read(wait_s=30) as con:
+        with self.store.read(wait_s=30, limit_s=None) as con:
             return sum(map(len, queries.load_open_gaps(con).values()))
 
     def caught_up(self, since_ms: int) -> bool:
         """No open gap, and every symbol holds what was traded before ``since_ms``."""
-        with self.store.read(wait_s=30) as con:
+        with self.store.read(wait_s=30, limit_s=None) as con:
             gaps, last = queries.load_open_gaps(con), queries.load_last_ids(con)
         ahead = all(
             last.get(symbol, -1) >= self.exchange.market.first_id(symbol, since_ms) - 1

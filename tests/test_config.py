@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import time
 from pathlib import Path
 
 import pytest
 
 from core.config import LONGEST_FLUSH_S, load_settings, parse_duration_s
 from core.errors import ConfigError
+from core.quiet import QuietHours
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,43 @@ def test_a_link_to_the_file_stands_for_the_file_itself(
     assert settings.practice_db() == tmp_path / "practice.duckdb"
     monkeypatch.chdir(real)
     assert load_settings(db=Path("x.duckdb")).db == real / "x.duckdb"
+
+
+def test_where_alerts_go_comes_from_the_environment_and_is_never_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    urls = "tgram://123:secret/1  https://hooks.example.com/secret,\nslack://secret/a/b"
+    monkeypatch.setenv("PERPDUCK_ALERT_URLS", urls)
+    monkeypatch.setenv("PERPDUCK_ALERT_ALLOW_PRIVATE", "yes")
+    monkeypatch.setenv("PERPDUCK_ALERT_QUIET", "22:00-07:00 Europe/Berlin")
+    monkeypatch.setenv("PERPDUCK_ALERT_PER_MINUTE", "30")
+    monkeypatch.setenv("PERPDUCK_ALERT_TRIES", "3")
+    settings = load_settings()
+    assert settings.alert_urls == (
+        "tgram://123:secret/1", "https://hooks.example.com/secret", "slack://secret/a/b",
+    )  # fmt: skip
+    assert settings.alert_allow_private
+    assert settings.alert_quiet == QuietHours(time(22), time(7), "Europe/Berlin")
+    assert (settings.alert_per_minute, settings.alert_tries) == (30, 3)
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("ALLOW_PRIVATE", "perhaps", "'perhaps'; use 1 or 0"),
+        ("PER_MINUTE", "0", "'0'; use a whole number from 1 to 600"),
+        ("TRIES", "many", "'many'; use a whole number from 1 to 50"),
+        ("QUIET", "at night", "quiet hours of 'at night'; write them as 22:00-07:00"),
+        ("QUIET", "25:00-07:00", "quiet hours of '25:00-07:00'"),
+        ("QUIET", "07:00-07:00", "quiet hours of '07:00-07:00'"),
+        ("QUIET", "22:00-07:00 Nowhere/City", "quiet hours of"),
+        ("QUIET", "22:00-07:00 ../../etc/passwd", "quiet hours of"),
+    ],
+)
+def test_alert_settings_that_cannot_be_used_are_explained(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, words: str
+) -> None:
+    monkeypatch.setenv(f"PERPDUCK_ALERT_{name}", text)
+    with pytest.raises(ConfigError, match=words):
+        load_settings()

@@ -20,8 +20,13 @@ GATE = {"core/store.py", "core/store_file.py"}
 DUCKDB = GATE | {"core/queries.py"}
 # What only parses or computes: no database, no network, no screen.
 PURE = (
+    "core/alert_charts.py",
+    "core/alerts/machine.py",
+    "core/alerts/metrics.py",
+    "core/alerts/rules.py",
     "core/charts.py",
     "core/palette.py",
+    "core/quiet.py",
     "core/summary.py",
     "core/models.py",
     "core/errors.py",
@@ -65,11 +70,15 @@ KNOWS_NOT = {
         "core.importing", "core.imports", "core.exporting", "core.exports", "core.bundle_kept",
         "core.reading", "core.lake", "core.trade_writer", "core.commands", "core.feed", *WORKER,
     ),
+    "core/alerts": (
+        *WAYS, *WORKER, "core.reading", "core.lake", "core.backtest", "core.backtests",
+        "core.bundle_kept",
+    ),
     "core/stats": (*STORE, *WAYS, *WORKER, "core.reading", "core.lake", "core.feed",
-                    "core.backtest", "core.config", "core.pair_spec", "core.pairs"),
-    "core/queries": (*WAYS, *WORKER, "core.reading", "core.backtest", "core.stats"),
+                    "core.backtest", "core.config", "core.pair_spec", "core.pairs", "core.alerts"),
+    "core/queries": (*WAYS, *WORKER, "core.reading", "core.backtest", "core.stats", "core.alerts"),
     "core/store": (*WAYS, *WORKER, "core.reading", "core.backtest", "core.stats", "core.queries",
-                   "core.lake", "core.feed"),
+                   "core.lake", "core.feed", "core.alerts"),
 }  # fmt: skip
 # What stays out of reach over any number of imports, not only the module's own.
 NEVER_REACHES = {

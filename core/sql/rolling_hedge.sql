@@ -2,17 +2,17 @@
 -- covariances with the row before, so that the slope's error knows how slowly they revert.
 with lagged as (
     select
-        ts,
+        {pair}ts,
         y,
         x,
-        lag(y) over (order by ts) as y_before,
-        lag(x) over (order by ts) as x_before
+        lag(y) over ({by}order by ts) as y_before,
+        lag(x) over ({by}order by ts) as x_before
     from pair
 ),
 
 moments as (
     select
-        ts,
+        {pair}ts,
         y,
         x,
         row_number() over bars >= $window as is_full,
@@ -24,12 +24,12 @@ moments as (
         covar_pop(x, x_before) over bars as lag_xx,
         covar_pop(y + x, y_before + x_before) over bars as lag_both
     from lagged
-    window bars as (order by ts rows between $before preceding and current row)
+    window bars as ({by}order by ts rows between $before preceding and current row)
 ),
 
 fitted as (
     select
-        ts,
+        {pair}ts,
         y,
         x,
         intercept,
@@ -49,7 +49,7 @@ errors as (
 )
 
 select
-    ts,
+    {pair}ts,
     case when beta is not null then intercept end as alpha,
     beta,
     y - intercept - beta * x as spread,
@@ -62,4 +62,4 @@ select
                 / (1 - greatest(1 / $window - 1, least(rho_hat + (1 + 3 * rho_hat) / $window, 1 - 1 / $window)))
     end as se_beta
 from errors
-order by ts
+order by {pair}ts

@@ -10,6 +10,7 @@ from core.bundle_kept import kept_bytes
 from core.queries import pair_frame_sql, pair_rolling_sql
 from core.verdict import caveats, verdict_words
 from pages.shared import sources
+from pages.shared.alert_pair import alert_link, last_triggers
 from pages.shared.cards import show_cards
 from pages.shared.downloads import failure_told, last_shown
 from pages.shared.feeder import feeder
@@ -72,6 +73,7 @@ def live(source: sources.Source, choice: PairChoice, available: frozenset[str]) 
         failure_told()
         show(view, choice, stale_words(pulse))
         spec, now = choice.spec, view.moment
+        last_triggers(feed, spec, choice.zone)
         origin_line(feed, (spec.y, spec.x), spec.timeframe, now.start, now.as_of)
 
 
@@ -122,6 +124,7 @@ def show(
         if not note:
             # The controls that both pages have keep their values.
             st.page_link(BACKTEST, label="Backtest it", icon=":material/history:")
+            alert_link(choice.spec, choice.range_name)
     behind(view, tabs)
 
 

@@ -20,10 +20,10 @@ from core.charts import Spec, price_decimals
 from core.errors import NotEnoughData
 from core.pair_spec import PairSpec
 from core.store import Store
+from core.verdict import SETTLE_S
 from pages.shared.backtest_pickers import SPANS, BacktestChoice
 from pages.shared.live_chart import Frame, View
 from pages.shared.memo import Memo
-from pages.shared.pair_view import SETTLE_S
 from pages.shared.pulse import WRITING, Pulse
 from pages.shared.window import epoch_ms, utc, window
 

@@ -29,7 +29,7 @@ from core.stats.correlation import (
     ranked_pairs,
     rolling_correlation,
 )
-from core.verdict import fixed_step_s, span_words
+from core.verdict import SETTLE_S, fixed_step_s, span_words
 from pages.shared.cards import UNKNOWN, Card
 from pages.shared.feeder import Feeder
 from pages.shared.memo import Memo
@@ -39,7 +39,6 @@ from pages.shared.window import RANGES, epoch_ms, timeframe_label, utc
 
 # The matrix is computed anew so many times a range, on closed bars.
 STEPS_A_RANGE = 120
-SETTLE_S = 2.0
 # Trades of each leg that the signature plot stands on, the newest of the range.
 SIGNATURE_TRADES = 300_000
 ROLLING_WINDOW = 60

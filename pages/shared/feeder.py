@@ -71,6 +71,7 @@ class Feeder:
         self._asked: dict[Question, float] = {}
         self._pulse: Pulse | None = None
         self._seen: Fingerprint | None = None
+        self._seen_at = 0.0
         self._folded: tuple[int, int] | None = None
         self._wanted_at = 0.0
         self._begun = 0
@@ -161,8 +162,9 @@ class Feeder:
         before = self._pulse
         try:
             seen = self.store.fingerprint()
-            unanswered = self._asked.keys() - self._answers.keys()
-            if before is None or before.error or seen != self._seen or unanswered:
+            if before is None or before.error or seen != self._seen or self._is_behind(before):
+                if seen != self._seen:
+                    self._seen_at = time.monotonic()
                 self._pulse = self._read(FIRST_WAIT_S if before is None else 1.0)
                 self._seen = seen
             else:
@@ -172,6 +174,17 @@ class Feeder:
                 self._answers.clear()
                 self._seen = before = None
             self._pulse = judged(self.store.path, before, error)
+
+    def _is_behind(self, before: Pulse) -> bool:
+        """Return whether a question was never answered, or last by an older state of the file.
+
+        The file may have changed while nobody asked that question.
+        """
+        return any(
+            (known := self._answers.get(one)) is None
+            or (known.read_at < self._seen_at and known.version != one.version(before.versions))
+            for one in list(self._asked)
+        )
 
     def _fold(self) -> None:
         """Fold the WAL that a worker left behind into the file; once, however that ends."""

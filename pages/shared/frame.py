@@ -7,6 +7,7 @@ import time
 import streamlit as st
 
 from pages.shared import sources
+from pages.shared.alert_news import badge, heard, tell
 from pages.shared.feeder import feeder
 from pages.shared.notices import notice_for
 from pages.shared.places import DATA
@@ -111,7 +112,17 @@ def _dataset_control() -> None:
 def status_pill() -> None:
     """Show the worker's state in a few words, the reason and the remedy on click."""
     source = sources.current()
-    pulse = feeder(source.store).pulse()
+    feed = feeder(source.store)
+    pulse = feed.pulse()
+    if news := heard(feed, pulse):
+        tell(news, source.store)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        badge(news.unseen if news else 0)
+        state_popover(source, pulse)
+
+
+def state_popover(source: sources.Source, pulse: Pulse) -> None:
+    """Show the pill, and behind it the reason, the remedy and the way to the Data page."""
     with st.popover(pill_text(pulse), key="status", help="The worker's state; click for more"):
         st.markdown(f"**{source.label} · {pulse.health.state}**")
         st.write(pulse.health.reason)

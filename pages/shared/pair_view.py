@@ -18,7 +18,14 @@ from core.pair_charts import pair_chart
 from core.pair_spec import PairSpec
 from core.pairs import PairAnalysis, analyse, extended, read_legs, rolling_slopes
 from core.store import Store
-from core.verdict import Verdict, fixed_step_s, judged_pair, plain_spec
+from core.verdict import (
+    ANALYSES_A_RANGE,
+    SETTLE_S,
+    Verdict,
+    fixed_step_s,
+    judged_pair,
+    plain_spec,
+)
 from pages.shared.feeder import Feeder
 from pages.shared.live_chart import Frame, View
 from pages.shared.memo import Memo
@@ -26,11 +33,6 @@ from pages.shared.pulse import WRITING, Pulse
 from pages.shared.questions import NewCloses
 from pages.shared.window import RANGES, epoch_ms, utc, window
 
-# The analysis is made anew this many times a range, on closed bars; the rows since then follow
-# at every refresh, by the fit that it holds.
-ANALYSES_A_RANGE = 120
-# A trade needs this long from the exchange into the file: bars are called closed after it.
-SETTLE_S = 2.0
 POINTS = 2400
 # Values that the windows of the rolling slopes beside a held one may hold in all: some 30 ms.
 ROLLING_VALUES = 2_000_000

@@ -3,5 +3,6 @@
 PRICES = "pages/market/prices.py"
 PAIR = "pages/market/pair.py"
 CORRELATION = "pages/market/correlation.py"
+ALERTS = "pages/operate/alerts.py"
 DATA = "pages/operate/data.py"
 BACKTEST = "pages/research/backtest.py"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.config import load_settings
+from core.config import Settings, load_settings
 from core.store import Store, open_store
 from core.supervisor import WorkerLock, start_worker
 from pages.shared.pulse import Pulse
@@ -62,6 +62,12 @@ def named(name: str) -> Source:
 @functools.lru_cache(maxsize=64)
 def _source(name: str, path: Path) -> Source:
     return Source(name, open_store(path))
+
+
+def files() -> list[tuple[Store, Settings]]:
+    """Return the file of each source, with the settings that its alerts go by."""
+    settings = load_settings()
+    return [(named(name).store, settings) for name in (BINANCE, PRACTICE)]
 
 
 def default_name() -> str:

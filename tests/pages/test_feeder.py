@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from core.errors import StoreBusy
 from core.store import Store
 from core.supervisor import Health
+from pages.shared.alert_questions import Numbers, newest
 from pages.shared.feeder import LEFT_WAL_BYTES, Feeder
+from tests.pages.alert_pages import fire, ruled, zscore
 
 STOPPED = Health("stopped", "The worker was stopped.", "")
 
@@ -50,6 +53,40 @@ def test_what_a_worker_left_in_the_wal_is_folded_into_the_file(full: Store, stat
         assert con.execute("select count(*) from versions").fetchall()[0][0] >= 20000
     feed.refresh()
     assert feed.pulse().error is None
+
+
+def test_a_question_asked_again_is_answered_by_the_file_as_it_is_now(
+    full: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The feeder folds a large WAL by itself, which would be a look of its own.
+    full.checkpoint()
+    feed = Feeder(full)
+    assert feed.ask(Numbers()).value.unseen == 0
+    # Nobody asks it for a while, as after a look at another page, and the file changes.
+    feed._asked.clear()
+    fire(full, ruled(full, zscore()))
+    feed.refresh()
+    assert feed.known(Numbers()).value.unseen == 0
+    reads = counted_reads(full, monkeypatch)
+    assert newest(feed, Numbers()).unseen == 1
+    assert len(reads) == 1
+    # What is known already costs no further look into the file.
+    for _ in range(3):
+        assert newest(feed, Numbers()).unseen == 1
+        feed.refresh()
+    assert len(reads) == 1
+
+
+def counted_reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Return a list that grows with each look into the file."""
+    real, found = store.read, []
+
+    def read(**more: Any) -> Any:
+        found.append(None)
+        return real(**more)
+
+    monkeypatch.setattr(store, "read", read)
+    return found
 
 
 def test_the_wal_of_a_living_worker_is_left_alone(

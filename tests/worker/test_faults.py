@@ -84,7 +84,7 @@ def test_what_cannot_be_read_is_counted_and_logged_once_a_kind(
     async def scenario(rig: Rig) -> None:
         await suffer(rig, 2.0, malformed_prob=0.5)
         await recover(rig)
-        with rig.store.read() as con:
+        with rig.store.read(wait_s=30, limit_s=None) as con:
             status = queries.load_worker_status(con)
         assert status is not None
         rejected.append(status.rejected)
@@ -103,7 +103,7 @@ def test_while_rest_cannot_answer_the_hole_is_shown_as_open(tmp_path: Path) -> N
         await suffer_frames(rig)
         await until(lambda: rig.open_gaps() > 0)
         await asyncio.sleep(1.5)
-        with rig.store.read() as con:
+        with rig.store.read(wait_s=30, limit_s=None) as con:
             gaps = queries.load_gaps(con)
             status = queries.load_symbol_status(con)
         assert gaps["state"].unique().to_list() == ["open"]
@@ -133,7 +133,7 @@ def test_ids_that_the_exchange_cannot_give_are_void_and_not_asked_for_again(
         await until(lambda: market.first_id(symbol, rig.exchange.now_ms()) > first + 400)
         rig.exchange.faults.set(skip_prob=0.0)
         since_ms = await recover(rig)
-        with rig.store.read() as con:
+        with rig.store.read(wait_s=30, limit_s=None) as con:
             void = queries.load_gaps(con, ("void",))
         ids = {i for a, b in void.select("first_id", "last_id").rows() for i in range(a, b + 1)}
         assert ids <= bad
@@ -153,7 +153,7 @@ def test_connections_are_recycled_before_24_h_and_nothing_is_missed(tmp_path: Pa
 
     async def scenario(rig: Rig) -> None:
         await asyncio.sleep(5.0)
-        with rig.store.read() as con:
+        with rig.store.read(wait_s=30, limit_s=None) as con:
             assert queries.load_gaps(con, ("open", "filled")).is_empty()
         ends.append((rig, await recover(rig)))
 
@@ -177,7 +177,7 @@ def test_backfill_brings_the_trades_before_the_start(tmp_path: Path) -> None:
         )
 
     def first_held(rig: Rig, symbol: str) -> int:
-        with rig.store.read() as con:
+        with rig.store.read(wait_s=30, limit_s=None) as con:
             return con.execute(
                 "select min(first_id) from coverage where symbol = ?", [symbol]
             ).fetchall()[0][0]

@@ -80,9 +80,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def fill(place: Path, leave: int) -> Path:
     ballast = place / "ballast"
-    with ballast.open("wb") as out:
-        out.write(bytes(shutil.disk_usage(place).free - leave))
-    return ballast
+    while True:
+        try:
+            with ballast.open("wb") as out:
+                out.write(bytes(shutil.disk_usage(place).free - leave))
+            return ballast
+        except OSError:
+            # The worker took some of it since the question.
+            ballast.unlink()
 
 
 def test_a_disk_that_runs_full_in_the_middle_of_writes_corrupts_nothing(

@@ -1,0 +1,1 @@
+"""Alerts: rules, what they are computed from, when they fire, and how that is delivered."""

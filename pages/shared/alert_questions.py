@@ -1,0 +1,130 @@
+"""What the pages ask of the file about alerts; read once for all sessions, when it changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+
+from core.alerts.kept import (
+    EVENTS,
+    RULES,
+    Counts,
+    KeptRule,
+    Standing,
+    load_counts,
+    load_deliveries,
+    load_events,
+    load_rules,
+    load_standings,
+)
+from core.store import Connection
+from pages.shared.alert_words import now_utc
+from pages.shared.feeder import Feeder
+
+RECENT = timedelta(hours=24)
+# The newest events that a session may hear of at a time.
+HEARD = 30
+MOST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """All rules in order of time, and where each stands."""
+
+    rules: tuple[KeptRule, ...] = ()
+    standings: Mapping[str, Standing] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All rules and their standings; standings have no version: at most once a second."""
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the rules' version and the time's."""
+        return versions.get(RULES, 0), int(time.monotonic())
+
+    def answer(self, con: Connection) -> Held:
+        """Read them."""
+        return Held(tuple(load_rules(con)), load_standings(con))
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How many events and deliveries there are; the last day moves on by itself."""
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the events' version and the minute."""
+        return versions.get(EVENTS, 0), int(time.monotonic() / 60)
+
+    def answer(self, con: Connection) -> Counts:
+        """Count them."""
+        return load_counts(con, now_utc() - RECENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """The newest events; of one pair where it is named."""
+
+    limit: int = MOST
+    y: str | None = None
+    x: str | None = None
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the events' version."""
+        return (versions.get(EVENTS, 0),)
+
+    def answer(self, con: Connection) -> pl.DataFrame:
+        """Read the list."""
+        return load_events(con, limit=self.limit, y=self.y, x=self.x)
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """The newest deliveries."""
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the events' version, which deliveries share."""
+        return (versions.get(EVENTS, 0),)
+
+    def answer(self, con: Connection) -> pl.DataFrame:
+        """Read the list."""
+        return load_deliveries(con, limit=MOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What every page hears of: how many events nobody acknowledged, and the newest ones."""
+
+    unseen: int
+    newest: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """The same for all sessions, read only when an event came or was acknowledged."""
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the events' version."""
+        return (versions.get(EVENTS, 0),)
+
+    def answer(self, con: Connection) -> Heard:
+        """Read both."""
+        newest = load_events(con, limit=HEARD)
+        return Heard(load_counts(con, now_utc()).unseen, newest)
+
+
+def newest(feed: Feeder, question: Rules | Numbers | Events | Deliveries | News) -> Any:
+    """Return the answer of the file as the pulse knows it.
+
+    One that nobody asked for in a while may be of an older file: it is waited for once more.
+    """
+    found = feed.ask(question)
+    if found.version[0] != question.version(feed.pulse().versions)[0]:
+        feed.refresh()
+        found = feed.ask(question)
+    return found.value

@@ -198,7 +198,7 @@ def test_one_that_hangs_holds_up_no_other(
         fire(store, [hook.url()], first=1)
         wake()
         wait_for(lambda: len(hook.keys) == 2)
-        assert states(store).count("waiting") == 1
+        wait_for(lambda: states(store).count("waiting") == 1)
         assert len(stuck.calls) == 1
         stuck.close()
         wait_for(lambda: any("could not be reached" in n or "RemoteProtocol" in n
@@ -400,7 +400,7 @@ def test_while_the_file_is_held_by_another_it_waits(
     monkeypatch.setattr(outbox, "CLAIM", timedelta(seconds=1))
     with Hook() as hook:
         fire(store, [hook.url()])
-        with delivering(store, settings), store.write(wait_s=5):
+        with store.write(wait_s=5), delivering(store, settings):
             began = time.monotonic()
             wait_for(lambda: time.monotonic() - began > 1.0)
             assert not hook.calls

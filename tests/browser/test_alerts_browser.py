@@ -76,9 +76,9 @@ def test_an_event_is_told_shown_and_leads_to_its_pair(
     cells = page.locator(".st-key-events-table [data-testid=stDataFrame]")
     cells.wait_for()
     link = page.get_by_role("link", name="Open in Pair")
-    box = cells.bounding_box()
 
     def chosen() -> bool:
+        box = cells.bounding_box()  # it moves as news come in above it
         page.mouse.click(box["x"] + 16, box["y"] + 52)
         page.wait_for_timeout(1500)
         return bool(link.count())

@@ -78,10 +78,22 @@ def preview(
         seen = _plain(rule, _closes(store, rule, start, end), start, notes)
     _, fired = advance(rule, State(), seen, since=start)
     shown = [one for one in seen if one.at + timedelta(seconds=rule.bar_s) > start]
-    told = " ".join([note, *sorted(notes)]) if not any(one.value for one in shown) else note
-    if not shown and not told:
-        told = f"There is no {rule.timeframe} bar of {rule.subject} in it."
+    told = " ".join([note, *sorted(notes)]) if all(one.value is None for one in shown) else note
+    if not told:
+        told = _nothing(rule, shown)
     return Preview(start, end, fired, _series(shown), told.strip())
+
+
+def _nothing(rule: Rule, shown: list[Observation]) -> str:
+    """Return why no value is known where nothing else says it; empty where one is."""
+    if not shown:
+        return f"There is no {rule.timeframe} bar of {rule.subject} in it."
+    if any(one.value is not None for one in shown):
+        return ""
+    return (
+        f"None of the {len(shown):,} bars has a value: one stands on {warm_bars(rule):,} bars "
+        f"before it, without a gap. Choose a shorter window or timeframe, or gather more."
+    )
 
 
 def _shorter(rule: Rule, start: datetime, end: datetime) -> tuple[datetime, str]:

@@ -81,6 +81,7 @@ def test_what_cannot_be_tried_says_why(replay: Replay) -> None:
 
     assert "at the moment only" in note(Rule("silent", threshold=30.0))
     assert "at the moment only" in note(Rule("contract", "arbusdt", threshold=0.5))
+    assert "bars has a value: one stands on " in note(pair(timeframe="1min", window_bars=120))
     assert note(Rule("price", "ethusdt")) == "There is no 1min bar of ETHUSDT in it."
     assert "1,440 bars" in note(pair(method="kalman", timeframe="5s"))
 

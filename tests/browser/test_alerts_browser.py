@@ -21,9 +21,9 @@ FIGURE = ".st-key-alert-preview-chart .pd-figure[data-renders]"
 
 @pytest.fixture(scope="module")
 def alert_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The app on two hours of a pair that comes back, without a rule."""
+    """The app on 150 minutes of a pair that comes back, without a rule."""
     home = tmp_path_factory.mktemp("alerts")
-    pair_store(home, 7_200)
+    pair_store(home, 9_000)
     with serving(home) as server:
         yield server
 

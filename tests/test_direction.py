@@ -74,6 +74,8 @@ KNOWS_NOT = {
         *WAYS, *WORKER, "core.reading", "core.lake", "core.backtest", "core.backtests",
         "core.bundle_kept",
     ),
+    "core/live": (*WAYS, *WORKER, "core.reading", "core.lake", "core.backtest", "core.backtests",
+                  "core.alerts", "core.feed", "core.trade_writer", "core.commands"),
     "core/stats": (*STORE, *WAYS, *WORKER, "core.reading", "core.lake", "core.feed",
                     "core.backtest", "core.config", "core.pair_spec", "core.pairs", "core.alerts"),
     "core/queries": (*WAYS, *WORKER, "core.reading", "core.backtest", "core.stats", "core.alerts"),

@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from core.correlation_charts import narrow_matrix
+from core.live.feeder import Feeder, feeder
+from core.live.pulse import Pulse
 from pages.shared import sources
 from pages.shared.cards import show_cards
 from pages.shared.correlation_pickers import matrix_controls
@@ -20,7 +22,6 @@ from pages.shared.correlation_view import (
     pair_detail,
 )
 from pages.shared.downloads import downloads, failure_told, last_shown, tables
-from pages.shared.feeder import Feeder, feeder
 from pages.shared.figure import figure
 from pages.shared.frame import stale_words
 from pages.shared.notices import noticed
@@ -28,7 +29,6 @@ from pages.shared.origin_line import origin_line
 from pages.shared.pair_cards import number
 from pages.shared.pair_pickers import held_s
 from pages.shared.places import PAIR
-from pages.shared.pulse import Pulse
 from pages.shared.welcome import when_ready
 
 ROWS = 8

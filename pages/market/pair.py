@@ -7,13 +7,14 @@ import streamlit as st
 from core.bar_sql import closes_sql
 from core.bundle import Restored
 from core.bundle_kept import kept_bytes
+from core.live.feeder import feeder
+from core.live.pulse import Pulse
 from core.queries import pair_frame_sql, pair_rolling_sql
 from core.verdict import caveats, verdict_words
 from pages.shared import sources
 from pages.shared.alert_pair import alert_link, last_triggers
 from pages.shared.cards import show_cards
 from pages.shared.downloads import failure_told, last_shown
-from pages.shared.feeder import feeder
 from pages.shared.frame import stale_words
 from pages.shared.live_chart import live_chart, visible
 from pages.shared.notices import noticed
@@ -25,7 +26,6 @@ from pages.shared.pair_pickers import held_s, pair_controls
 from pages.shared.pair_statistics import statistics
 from pages.shared.pair_view import PairChoice, PairView, pair_view
 from pages.shared.places import BACKTEST
-from pages.shared.pulse import Pulse
 from pages.shared.welcome import when_ready
 
 CHART = "pair-chart"

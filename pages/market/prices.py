@@ -5,16 +5,16 @@ from __future__ import annotations
 import streamlit as st
 
 from core.exporting import first_trades, parquet_bytes
+from core.live.feeder import feeder
+from core.live.pulse import Pulse
 from pages.shared import sources
 from pages.shared.cards import show_cards
 from pages.shared.downloads import BARS_WORDS, Download, downloads, failure_told, last_shown
-from pages.shared.feeder import feeder
 from pages.shared.frame import stale_words
 from pages.shared.live_chart import live_chart, visible
 from pages.shared.notices import noticed
 from pages.shared.pickers import range_picker, symbols_picker, timeframe_picker, zone_picker
 from pages.shared.price_view import Choice, PriceView, price_view
-from pages.shared.pulse import Pulse
 from pages.shared.welcome import when_ready
 
 CHART = "prices-chart"

@@ -7,6 +7,8 @@ from collections import Counter
 import streamlit as st
 
 from core.alerts.kept import Counts
+from core.live.feeder import feeder
+from core.live.pulse import WRITING, Pulse
 from pages.shared import sources
 from pages.shared.alert_deliveries import deliveries
 from pages.shared.alert_draft import EDITING, LINK, fill_from_address, renew, value
@@ -17,11 +19,9 @@ from pages.shared.alert_questions import Held, Numbers, Rules, newest
 from pages.shared.alert_rules import open_asked, rules_list
 from pages.shared.alert_targets import tests_sent
 from pages.shared.alert_words import now_utc, stage
-from pages.shared.feeder import feeder
 from pages.shared.frame import counted
 from pages.shared.notices import noticed
 from pages.shared.pickers import zone_picker
-from pages.shared.pulse import WRITING, Pulse
 from pages.shared.welcome import when_ready
 
 SECTIONS = {

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.live.feeder import feeder
+from core.live.pulse import Pulse
+from core.live.questions import AllCoverage, Gaps
 from pages.shared import sources
 from pages.shared.bring import bring
-from pages.shared.feeder import feeder
 from pages.shared.held import exchange_bars, file, funding
 from pages.shared.jobs import jobs
 from pages.shared.kept_bundles import kept_bundles
 from pages.shared.notices import noticed, show_notice
-from pages.shared.pulse import Pulse
-from pages.shared.questions import AllCoverage, Gaps
 from pages.shared.stored import own_data
 from pages.shared.tables import coverage_table, gaps_table, symbols_table
 from pages.shared.watchlist import watchlist

@@ -12,6 +12,8 @@ from core.backtests.report import report_html
 from core.backtests.running import CANCELLED, FAILED, RUNNING, BacktestResult, Standing
 from core.backtests.words import judgement, weaknesses
 from core.exporting import parquet_bytes
+from core.live.pulse import Pulse
+from core.live.window import timeframe_label
 from pages.shared import sources
 from pages.shared.backtest_bundle import (
     bundle_compared,
@@ -38,9 +40,7 @@ from pages.shared.downloads import Download, downloads, failure_told
 from pages.shared.live_chart import live_chart, visible
 from pages.shared.notices import noticed
 from pages.shared.pair_pickers import held_s
-from pages.shared.pulse import Pulse
 from pages.shared.welcome import when_ready
-from pages.shared.window import timeframe_label
 
 CHART = "backtest-chart"
 _ICONS = {

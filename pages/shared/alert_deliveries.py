@@ -10,11 +10,11 @@ import streamlit as st
 from core.alerts.outbox import redeliver
 from core.config import Settings, load_settings
 from core.errors import PerpduckError
+from core.live.feeder import feeder
 from pages.shared import sources
 from pages.shared.alert_questions import Deliveries, newest
 from pages.shared.alert_targets import ask_for_test, labels_of
 from pages.shared.alert_words import at_zone
-from pages.shared.feeder import feeder
 from pages.shared.frame import counted
 from pages.shared.notices import noticed, show_notice
 

@@ -13,10 +13,10 @@ from core.alerts.metrics import METRICS
 from core.alerts.rules import Hours, Rule
 from core.bar_sql import TIMEFRAMES
 from core.errors import DataError
+from core.live.window import timeframe_label
 from core.pair_spec import MAX_WINDOW
 from pages.shared.alert_words import HEDGED, SCALED, WINDOWED, length_words
 from pages.shared.pair_pickers import FIRST_PAIRS, METHOD_LABELS
-from pages.shared.window import timeframe_label
 
 PREFIX = "rule_"
 EDITING, TARGETS = "_rule_editing", "_rule_targets"

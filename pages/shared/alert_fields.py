@@ -12,6 +12,7 @@ from core.alerts.metrics import METRICS
 from core.alerts.rules import LONGEST_COOLDOWN_S, MOST_HOLD, OPS, signed
 from core.bar_sql import TIMEFRAMES
 from core.errors import DataError
+from core.live.window import timeframe_label
 from core.pair_spec import MAX_WINDOW
 from pages.shared.alert_draft import (
     SCOPES,
@@ -38,7 +39,6 @@ from pages.shared.alert_words import (
     rearm_level,
 )
 from pages.shared.pair_pickers import METHOD_HELP, METHOD_LABELS
-from pages.shared.window import timeframe_label
 
 _WHEN = {"close": "On close", "live": "Live"}
 _SCALES = ("log", "raw")

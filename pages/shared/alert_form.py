@@ -7,6 +7,8 @@ import streamlit as st
 from core.alerts.kept import add_rule, edit_rule
 from core.alerts.rules import Rule
 from core.errors import DataError, PerpduckError
+from core.live.feeder import feeder
+from core.live.pulse import Pulse
 from pages.shared import sources
 from pages.shared.alert_draft import EDITING, TARGETS, begin, key, renew, rule_said, value
 from pages.shared.alert_fields import basis, judged, levels, times, what
@@ -14,8 +16,6 @@ from pages.shared.alert_news import escaped
 from pages.shared.alert_preview import preview_panel
 from pages.shared.alert_targets import target_fields
 from pages.shared.alert_words import subject_words
-from pages.shared.feeder import feeder
-from pages.shared.pulse import Pulse
 
 SAVE_ERROR, SAVED = "_rule_error", "_rule_saved"
 

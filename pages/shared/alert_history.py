@@ -14,18 +14,18 @@ from core.alerts.kept import KeptRule, acknowledge
 from core.alerts.metrics import METRICS
 from core.errors import PerpduckError
 from core.exporting import csv_bytes
+from core.live.feeder import feeder
+from core.live.window import RANGES, timeframe_label
 from pages.shared import sources
 from pages.shared.alert_news import escaped
 from pages.shared.alert_questions import Deliveries, Events, Held, Rules, newest
 from pages.shared.alert_words import at_zone, input_words, subject_words, value_words
 from pages.shared.cards import UNKNOWN
 from pages.shared.downloads import failure_told
-from pages.shared.feeder import feeder
 from pages.shared.frame import counted
 from pages.shared.notices import noticed, show_notice
 from pages.shared.pair_pickers import METHOD_LABELS
 from pages.shared.places import PAIR
-from pages.shared.window import RANGES, timeframe_label
 
 _COLUMN = st.column_config
 _TABLE, _SHOWN, _ERROR = "events-table", "_events_shown", "_events_error"

@@ -9,12 +9,12 @@ import streamlit as st
 
 from core.alerts.metrics import METRICS
 from core.errors import PerpduckError
+from core.live.feeder import Feeder
+from core.live.pulse import Pulse
 from core.store import Store
 from pages.shared.alert_questions import Heard, News, newest
 from pages.shared.alert_words import now_utc, subject_words, value_words
-from pages.shared.feeder import Feeder
 from pages.shared.places import ALERTS
-from pages.shared.pulse import Pulse
 
 # More at a time would hide the page; the rest is counted.
 TOASTS = 3

@@ -6,15 +6,15 @@ import polars as pl
 import streamlit as st
 
 from core.errors import PerpduckError
+from core.live.feeder import Feeder
+from core.live.window import timeframe_label
 from core.pair_spec import PairSpec
 from pages.shared.alert_draft import LINK
 from pages.shared.alert_history import unit_of
 from pages.shared.alert_questions import Events, newest
 from pages.shared.alert_words import at_zone, value_words
-from pages.shared.feeder import Feeder
 from pages.shared.pair_pickers import METHOD_LABELS
 from pages.shared.places import ALERTS
-from pages.shared.window import timeframe_label
 
 SHOWN = 5
 

@@ -12,13 +12,13 @@ import streamlit as st
 from core.alert_charts import alert_chart
 from core.alerts.preview import DAY_S, Preview, preview
 from core.alerts.rules import Rule
+from core.live.memo import Memo
+from core.live.window import timeframe_label
 from pages.shared import sources
 from pages.shared.alert_words import at_zone, rearm_level, rearm_words
 from pages.shared.figure import figure
 from pages.shared.frame import counted
-from pages.shared.memo import Memo
 from pages.shared.notices import noticed
-from pages.shared.window import timeframe_label
 
 # A preview is made anew once a minute; the one before stays until then.
 RENEWED_S = 60

@@ -22,9 +22,9 @@ from core.alerts.kept import (
     load_rules,
     load_standings,
 )
+from core.live.feeder import Feeder
 from core.store import Connection
 from pages.shared.alert_words import now_utc
-from pages.shared.feeder import Feeder
 
 RECENT = timedelta(hours=24)
 # The newest events that a session may hear of at a time.

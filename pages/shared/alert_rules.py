@@ -16,6 +16,7 @@ from core.alerts.kept import (
 )
 from core.config import Settings, load_settings
 from core.errors import PerpduckError
+from core.live.feeder import feeder
 from pages.shared import sources
 from pages.shared.alert_draft import fill_from_rule
 from pages.shared.alert_news import escaped
@@ -31,7 +32,6 @@ from pages.shared.alert_words import (
     stage,
     subject_words,
 )
-from pages.shared.feeder import feeder
 from pages.shared.frame import counted
 from pages.shared.notices import noticed, show_notice
 

@@ -12,9 +12,9 @@ from core.alerts.kept import KeptRule, Standing
 from core.alerts.rules import Rule, signed
 from core.alerts.stands import needs_stand
 from core.correlation_charts import short_names
+from core.live.window import timeframe_label
 from pages.shared.cards import UNKNOWN
 from pages.shared.pair_pickers import METHOD_LABELS
-from pages.shared.window import timeframe_label
 
 # How a metric is called beside a number.
 SHORT = {

@@ -10,10 +10,10 @@ import streamlit as st
 from core.backtests import BacktestResult, BacktestRun, traded_of
 from core.backtests.bundle import BacktestBundle, bundle_differences
 from core.bundle_kept import kept_backtest
+from core.live.memo import Memo
 from pages.shared.backtest_pickers import BacktestChoice
 from pages.shared.backtest_view import Running, session_run
 from pages.shared.bundle_line import bundle_line, computed_again
-from pages.shared.memo import Memo
 
 _opened = Memo(4)
 _compared = Memo(8)

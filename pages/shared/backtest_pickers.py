@@ -10,6 +10,7 @@ import streamlit as st
 from core.backtest import BacktestSettings, Execution, Money, Rules
 from core.backtest.settings import MAKER_BPS, TAKER_BPS
 from core.bar_sql import TIMEFRAMES
+from core.live.window import RANGES, timeframe_label
 from core.pair_spec import PairSpec
 from pages.shared.pair_pickers import (
     METHOD_LABELS,
@@ -21,7 +22,6 @@ from pages.shared.pair_pickers import (
     swap_button,
     whole_number,
 )
-from pages.shared.window import RANGES, timeframe_label
 
 # Refit first: what the statistics knew before, held for a while, is what can be traded.
 METHODS = {name: METHOD_LABELS[name] for name in ("refit", "rolling", "kalman", "ols", "tls")}

@@ -18,14 +18,14 @@ from core.backtests.charts import backtest_chart, chart_rows
 from core.backtests.running import RUNNING, BacktestResult, BacktestRun
 from core.charts import Spec, price_decimals
 from core.errors import NotEnoughData
+from core.live.memo import Memo
+from core.live.pulse import WRITING, Pulse
+from core.live.window import epoch_ms, utc, window
 from core.pair_spec import PairSpec
 from core.store import Store
 from core.verdict import SETTLE_S
 from pages.shared.backtest_pickers import SPANS, BacktestChoice
 from pages.shared.live_chart import Frame, View
-from pages.shared.memo import Memo
-from pages.shared.pulse import WRITING, Pulse
-from pages.shared.window import epoch_ms, utc, window
 
 # A year of 1-minute bars, and twice that.
 MOST_BARS = 1_100_000

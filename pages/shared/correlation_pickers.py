@@ -8,11 +8,11 @@ from typing import Literal, cast
 import streamlit as st
 
 from core.bar_sql import TIMEFRAMES
+from core.live.window import RANGES, timeframe_label
 from core.matrix import On
 from core.stats.correlation import Kind
 from pages.shared.correlation_view import MatrixChoice
 from pages.shared.pair_pickers import choice, segments, suggest_bars
-from pages.shared.window import RANGES, timeframe_label
 
 MOST_SYMBOLS = 80
 Order = Literal["list", "clusters"]

@@ -16,6 +16,10 @@ from core.correlation_charts import matrix_chart, rolling_chart, signature_chart
 from core.downsample import thinned
 from core.errors import DataError
 from core.exporting import matrix_table, pairs_table
+from core.live.feeder import Feeder
+from core.live.memo import Memo
+from core.live.pulse import Pulse
+from core.live.window import RANGES, epoch_ms, timeframe_label, utc
 from core.matrix import On, Panel, panel_correlation, read_panel
 from core.queries import load_newest_trades
 from core.stats.arrays import Floats
@@ -31,11 +35,7 @@ from core.stats.correlation import (
 )
 from core.verdict import SETTLE_S, fixed_step_s, span_words
 from pages.shared.cards import UNKNOWN, Card
-from pages.shared.feeder import Feeder
-from pages.shared.memo import Memo
 from pages.shared.pair_cards import number
-from pages.shared.pulse import Pulse
-from pages.shared.window import RANGES, epoch_ms, timeframe_label, utc
 
 # The matrix is computed anew so many times a range, on closed bars.
 STEPS_A_RANGE = 120

@@ -6,12 +6,12 @@ import time
 
 import streamlit as st
 
+from core.live.feeder import feeder
+from core.live.pulse import Pulse
 from pages.shared import sources
 from pages.shared.alert_news import badge, heard, tell
-from pages.shared.feeder import feeder
 from pages.shared.notices import notice_for
 from pages.shared.places import DATA
-from pages.shared.pulse import Pulse
 
 PILL_S = 2.0
 # While the worker reports trouble, a chart without a trade for this long is called old.

@@ -8,13 +8,13 @@ import polars as pl
 import streamlit as st
 
 from core.config import load_settings
+from core.live.feeder import Feeder, feeder
+from core.live.questions import TableCounts
 from pages.shared import sources
 from pages.shared.cards import UNKNOWN, compact
-from pages.shared.feeder import Feeder, feeder
 from pages.shared.frame import counted
 from pages.shared.notices import noticed
 from pages.shared.own_questions import FUNDING, LAKE, KlineCheck, KlinesHeld
-from pages.shared.questions import TableCounts
 from pages.shared.stored import count, moment
 
 _COLUMN = st.column_config

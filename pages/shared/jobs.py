@@ -11,8 +11,8 @@ import streamlit as st
 
 from core.errors import PerpduckError
 from core.imports import Job, JobFile, cancel, forget, list_jobs, resume
+from core.live.feeder import feeder
 from pages.shared import sources
-from pages.shared.feeder import feeder
 from pages.shared.frame import counted
 from pages.shared.notices import noticed, show_notice
 from pages.shared.places import PRICES

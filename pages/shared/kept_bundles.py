@@ -9,11 +9,11 @@ import streamlit as st
 
 from core.bundle_kept import bundle_folder, bundle_kind, kept, kept_backtest
 from core.errors import PerpduckError
+from core.live.feeder import Feeder
+from core.live.window import timeframe_label
 from pages.shared import sources
-from pages.shared.feeder import Feeder
 from pages.shared.places import BACKTEST, PAIR
 from pages.shared.stored import deletion
-from pages.shared.window import timeframe_label
 
 SHOWN = 20
 _PLACES = {

@@ -7,9 +7,9 @@ from datetime import datetime
 
 import streamlit as st
 
+from core.live.feeder import Feeder
+from core.live.questions import Origins
 from core.origin_marks import origin_count_words
-from pages.shared.feeder import Feeder
-from pages.shared.questions import Origins
 
 
 def origin_line(

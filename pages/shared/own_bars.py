@@ -14,15 +14,15 @@ from core.bar_sql import TIMEFRAMES
 from core.errors import BadFile, PerpduckError
 from core.exporting.tables import csv_bytes
 from core.imports import import_bars
+from core.live.feeder import feeder
+from core.live.window import timeframe_label
 from core.reading import BarsRead, Refused, read_bars
 from pages.shared import sources
-from pages.shared.feeder import feeder
 from pages.shared.frame import counted
 from pages.shared.notices import noticed, show_notice
 from pages.shared.own_questions import BAR_SETS
 from pages.shared.reports import rejects_download, rejects_list
 from pages.shared.uploads import Waiting, discard, prepare
-from pages.shared.window import timeframe_label
 
 # Read whole, so bounded; a year of 1-second bars has half of it.
 MAX_BYTES = 4 << 30

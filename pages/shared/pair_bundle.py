@@ -8,10 +8,11 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.bundle import Restored, restored
 from core.bundle_kept import kept
+from core.live.memo import Memo
+from core.live.pair import Moment, Stand
 from pages.shared.bundle_line import bundle_line, computed_again
 from pages.shared.live_chart import View
-from pages.shared.memo import Memo
-from pages.shared.pair_view import Moment, PairChoice, PairView, Stand, shown
+from pages.shared.pair_view import PairChoice, PairView, shown
 
 _restored = Memo(4)
 

@@ -9,11 +9,11 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from core.bar_sql import TIMEFRAMES
+from core.live.pulse import Pulse
+from core.live.window import RANGES, timeframe_label
 from core.pair_spec import MIN_BURN_IN, PairSpec
 from pages.shared.pair_view import PairChoice
 from pages.shared.pickers import zone_picker
-from pages.shared.pulse import Pulse
-from pages.shared.window import RANGES, timeframe_label
 
 METHOD_LABELS = {
     "ols": "OLS",

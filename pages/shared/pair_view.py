@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -14,30 +13,21 @@ from core.bundle import Times, write_bundle
 from core.charts import price_decimals
 from core.downsample import thinned
 from core.exporting import pair_columns
+from core.live.feeder import Feeder
+from core.live.memo import Memo
+from core.live.pair import Moment, Stand, pair_stand
+from core.live.pulse import WRITING, Pulse
+from core.live.window import epoch_ms, utc, window
 from core.pair_charts import pair_chart
 from core.pair_spec import PairSpec
-from core.pairs import PairAnalysis, analyse, extended, read_legs, rolling_slopes
+from core.pairs import PairAnalysis, rolling_slopes
 from core.store import Store
-from core.verdict import (
-    ANALYSES_A_RANGE,
-    SETTLE_S,
-    Verdict,
-    fixed_step_s,
-    judged_pair,
-    plain_spec,
-)
-from pages.shared.feeder import Feeder
+from core.verdict import SETTLE_S, Verdict
 from pages.shared.live_chart import Frame, View
-from pages.shared.memo import Memo
-from pages.shared.pulse import WRITING, Pulse
-from pages.shared.questions import NewCloses
-from pages.shared.window import RANGES, epoch_ms, utc, window
 
 POINTS = 2400
 # Values that the windows of the rolling slopes beside a held one may hold in all: some 30 ms.
 ROLLING_VALUES = 2_000_000
-_analyses = Memo(12)
-_verdicts = Memo(64)
 _charts = Memo(64)
 
 
@@ -53,19 +43,6 @@ class PairChoice:
     def nonce(self) -> str:
         """What the browser's own view belongs to: another range or timeframe starts it anew."""
         return f"{self.range_name}-{self.spec.timeframe}"
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """The fixed times that a look at the pair stands on; all UTC."""
-
-    start: datetime
-    as_of: datetime
-    judged_from: datetime
-    judged_at: datetime
-    next_at: datetime
-    span_s: float
-    judged_span_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,68 +74,15 @@ class PairView:
         return write_bundle(store, self.analysis.spec, range_name, times, self.tick_sizes)
 
 
-@dataclass(frozen=True, slots=True)
-class Stand:
-    """What a look at a pair stands on; ``origin`` and ``version`` tell it from every other."""
-
-    origin: Hashable
-    analysis: PairAnalysis
-    verdict: Verdict
-    moment: Moment
-    series: pl.DataFrame
-    version: tuple[int, ...]
-    tick_sizes: tuple[float | None, float | None]
-
-
-def moment(pulse: Pulse, choice: PairChoice) -> Moment | None:
-    """Return the fixed times of now, None while a leg has no trade or nothing is closed yet."""
-    spec = choice.spec
-    found = [pulse.bounds(symbol, spec.timeframe) for symbol in (spec.y, spec.x)]
-    if None in found:
-        return None
-    firsts, lasts = zip(*(bound for bound in found if bound), strict=True)
-    bar_ms = spec.bar_s * 1000
-    first_ms = math.ceil(epoch_ms(max(firsts)) / bar_ms) * bar_ms
-    newest_ms = epoch_ms(max(lasts)) - SETTLE_S * 1000
-    held_ms = newest_ms - first_ms
-    span_ms = min(RANGES[choice.range_name] * 1000, max(held_ms, bar_ms))
-
-    def last_step(parts: int) -> tuple[float, float]:
-        step_ms = fixed_step_s(span_ms / 1000, spec.bar_s, parts) * 1000
-        return math.floor(newest_ms / step_ms) * step_ms, step_ms
-
-    as_of, _ = last_step(ANALYSES_A_RANGE)
-    judged_at, judged_step = last_step(24)
-    if as_of <= first_ms:
-        return None
-    judged_at = min(judged_at, as_of)
-    start = max(as_of - span_ms, first_ms)
-    judged_from = max(judged_at - span_ms, first_ms)
-    return Moment(
-        start=utc(start),
-        as_of=utc(as_of),
-        judged_from=utc(judged_from),
-        judged_at=utc(judged_at),
-        next_at=utc(judged_at + judged_step),
-        span_s=(as_of - start) / 1000,
-        judged_span_s=max(judged_at - judged_from, 0.0) / 1000,
-    )
-
-
 def pair_view(feed: Feeder, pulse: Pulse, choice: PairChoice, seen: View | None) -> PairView | None:
     """Return what to show, None while the pair has no closed bar.
 
     Raises StoreError where nothing can be read, DataError where the bars allow no answer.
     """
-    now = moment(pulse, choice)
-    if now is None:
+    stand = pair_stand(feed, pulse, choice.spec, choice.range_name)
+    if stand is None:
         return None
-    analysis, judged, now = _judged(feed, choice, now)
-    newer, version = _newer(feed, choice.spec, analysis)
-    series = pl.concat([analysis.series, newer]) if newer.height else analysis.series
-    ticks = (pulse.tick_sizes.get(choice.spec.y), pulse.tick_sizes.get(choice.spec.x))
-    stand = Stand(feed.store.path, analysis, judged, now, series, version, ticks)
-    return shown(stand, choice, seen, _forming_ms(series, choice.spec, pulse))
+    return shown(stand, choice, seen, _forming_ms(stand.series, choice.spec, pulse))
 
 
 def shown(stand: Stand, choice: PairChoice, seen: View | None, forming: float | None) -> PairView:
@@ -187,47 +111,6 @@ def shown(stand: Stand, choice: PairChoice, seen: View | None, forming: float | 
         decimals=(decimals[0], decimals[1]),
         tick_sizes=stand.tick_sizes,
     )
-
-
-def _judged(feed: Feeder, choice: PairChoice, now: Moment) -> tuple[PairAnalysis, Verdict, Moment]:
-    """Return the newest analysis and verdict; while a newer one is made, the one before."""
-    spec = choice.spec
-    # Late trades and filled gaps change bars of the past: they are looked at again in a while.
-    bars = now.span_s / spec.bar_s
-    turn = int(
-        datetime.now(UTC).timestamp() / (10 if bars <= 20_000 else 60 if bars < 2e5 else 300)
-    )
-    place = (feed.store.path, spec, choice.range_name)
-
-    def build() -> tuple[PairAnalysis, Verdict, Moment]:
-        legs = read_legs(feed.store, spec, now.start, now.as_of, since=now.judged_from)
-        analysis = analyse(spec, legs)
-        judged = _verdicts.get(
-            (feed.store.path, plain_spec(spec), choice.range_name, now.judged_at, now.judged_from),
-            lambda: judged_pair(
-                spec, legs.closes, now.judged_from, now.judged_at, span_s=now.judged_span_s
-            ),
-        )
-        return analysis, judged, now
-
-    found: tuple[PairAnalysis, Verdict, Moment] = _analyses.latest(
-        place, (place, now.as_of, turn), build
-    )
-    return found
-
-
-def _newer(
-    feed: Feeder, spec: PairSpec, analysis: PairAnalysis
-) -> tuple[pl.DataFrame, tuple[int, ...]]:
-    """Return the rows since the analysis, and the version of the data behind them."""
-    since = analysis.series["ts"][-1] - timedelta(seconds=spec.carry_bars * spec.bar_s)
-    symbols = tuple(sorted({spec.y, spec.x}))
-    answer = feed.ask(NewCloses(symbols, spec.timeframe, since))
-    place = (feed.store.path, spec, "newer", since, analysis.provenance)
-    rows: pl.DataFrame = _charts.get(
-        (place, answer.version), lambda: extended(analysis, answer.value)
-    )
-    return rows, answer.version
 
 
 def _forming_ms(series: pl.DataFrame, spec: PairSpec, pulse: Pulse) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.bar_sql import TIMEFRAMES
-from pages.shared.window import RANGES, timeframe_label
+from core.live.window import RANGES, timeframe_label
 
 MAX_SYMBOLS = 6
 ZONES = {"utc": "UTC", "local": "Local"}

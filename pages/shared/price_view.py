@@ -14,14 +14,14 @@ import polars as pl
 
 from core.bar_sql import TIMEFRAMES, Blend, bars_sql
 from core.charts import Spec, prices_chart
+from core.live.feeder import Answer, Feeder
+from core.live.pulse import WRITING, Pulse, dataset_of
+from core.live.questions import Bars, Coverage
+from core.live.window import RANGES, Window, epoch_ms, timeframe_label, utc, window
 from core.origin_marks import origin_words
 from core.summary import sparklines, summary
 from pages.shared.cards import Card, price_cards
-from pages.shared.feeder import Answer, Feeder
 from pages.shared.live_chart import Frame, View
-from pages.shared.pulse import WRITING, Pulse, dataset_of
-from pages.shared.questions import Bars, Coverage
-from pages.shared.window import RANGES, Window, epoch_ms, timeframe_label, utc, window
 
 KEPT = 256
 _cache: OrderedDict[Hashable, Any] = OrderedDict()

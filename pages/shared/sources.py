@@ -10,9 +10,9 @@ from pathlib import Path
 import streamlit as st
 
 from core.config import Settings, load_settings
+from core.live.pulse import Pulse
 from core.store import Store, open_store
 from core.supervisor import WorkerLock, start_worker
-from pages.shared.pulse import Pulse
 
 BINANCE, PRACTICE = "binance", "practice"
 LABELS = {BINANCE: "Binance", PRACTICE: "Practice"}

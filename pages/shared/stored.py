@@ -10,12 +10,12 @@ import streamlit as st
 
 from core.errors import PerpduckError
 from core.imports import delete_bars, delete_dataset
+from core.live.feeder import Feeder, feeder
+from core.live.window import timeframe_label
 from pages.shared import sources
 from pages.shared.cards import compact
-from pages.shared.feeder import Feeder, feeder
 from pages.shared.notices import noticed, show_notice
 from pages.shared.own_questions import BAR_SETS, DATASETS, FILES
-from pages.shared.window import timeframe_label
 
 _COLUMN = st.column_config
 _MINUTE = "YYYY-MM-DD HH:mm"

@@ -9,12 +9,12 @@ import streamlit as st
 
 from core.commands import add_to_watchlist, remove_from_watchlist
 from core.errors import PerpduckError
+from core.live.feeder import feeder
+from core.live.pulse import Pulse
 from core.store import Store
 from pages.shared import sources
-from pages.shared.feeder import feeder
 from pages.shared.frame import counted
 from pages.shared.notices import show_notice
-from pages.shared.pulse import Pulse
 
 _TRADABLE = ("PERPETUAL", "TRADIFI_PERPETUAL")
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import streamlit as st
 
 from core.errors import PerpduckError, StoreMissing, WorkerRunning
+from core.live.feeder import feeder
+from core.live.pulse import WRITING, Pulse
 from pages.shared import sources
-from pages.shared.feeder import feeder
 from pages.shared.notices import noticed, show_notice
-from pages.shared.pulse import WRITING, Pulse
 
 # A worker that shows no sign of life for this long after the click has failed.
 START_S = 45.0

@@ -7,13 +7,13 @@ import time
 import streamlit as st
 
 from core.errors import PerpduckError
+from core.live.feeder import feeder
+from core.live.pulse import Pulse
 from core.supervisor import describe_process, stop_worker, tail_log
 from pages.shared import sources
 from pages.shared.cards import UNKNOWN
-from pages.shared.feeder import feeder
 from pages.shared.frame import ago
 from pages.shared.notices import noticed, show_notice
-from pages.shared.pulse import Pulse
 
 # After a click the state is shown as on its way for this long, until the worker says more.
 PENDING_S = 8.0

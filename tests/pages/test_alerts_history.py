@@ -15,10 +15,10 @@ from streamlit.testing.v1 import AppTest
 
 from core.alerts.kept import EVENTS, acknowledge, delete_rule, load_events
 from core.alerts.rules import Rule
+from core.live.feeder import feeder
 from core.store import Store
 from core.trade_writer import bump_versions
 from pages.shared import alert_history
-from pages.shared.feeder import feeder
 from tests.pages.alert_pages import ALERTS, HOOK, everything, fire, ruled, table, zscore
 from tests.pages.test_pages import words
 from tests.pages.test_pair_page import PAIR as PAIR_PAGE

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.live.feeder import feeder
 from core.stats.asynchronous import HayashiYoshida, Signature
 from core.store import Store
 from core.trade_writer import write_trades
 from pages.shared.correlation_view import pair_detail, signature_words
-from pages.shared.feeder import feeder
 from tests.pages.test_pages import words
 from tests.pages.test_pair_page import cards, pair_store, second_by_second
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from core.errors import StoreBusy
+from core.live.feeder import LEFT_WAL_BYTES, Feeder
 from core.store import Store
 from core.supervisor import Health
 from pages.shared.alert_questions import Numbers, newest
-from pages.shared.feeder import LEFT_WAL_BYTES, Feeder
 from tests.pages.alert_pages import fire, ruled, zscore
 
 STOPPED = Health("stopped", "The worker was stopped.", "")
@@ -98,8 +98,8 @@ def test_the_wal_of_a_living_worker_is_left_alone(
         feed.refresh()
     # A worker that started after the last look has the lock, whatever the pulse says.
     monkeypatch.setattr("core.supervisor.WorkerLock.read_pid", lambda _: None)
-    monkeypatch.setattr("pages.shared.feeder.worker_health", lambda *_: STOPPED)
-    monkeypatch.setattr("pages.shared.pulse.worker_health", lambda *_: STOPPED)
+    monkeypatch.setattr("core.live.feeder.worker_health", lambda *_: STOPPED)
+    monkeypatch.setattr("core.live.pulse.worker_health", lambda *_: STOPPED)
     for _ in range(3):
         feed.refresh()
     assert feed.pulse().health.state == "stopped"
@@ -110,7 +110,7 @@ def test_a_wal_that_cannot_be_folded_is_one_line_in_the_log(
     full: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     leave_wal(full)
-    caplog.set_level(logging.INFO, logger="pages.shared.feeder")
+    caplog.set_level(logging.INFO, logger="core.live.feeder")
 
     def busy(*_: object, **__: object) -> None:
         raise StoreBusy("held by a shell")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from core.errors import NotEnoughData
-from pages.shared.memo import Memo
+from core.live.memo import Memo
 
 
 def until(condition: Callable[[], bool], wait_s: float = 5.0) -> None:

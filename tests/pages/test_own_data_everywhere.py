@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.live.pulse import Pulse, Span, dataset_of
 from core.store import Store
 from core.trade_writer import utc_now
-from pages.shared.pulse import Pulse, Span, dataset_of
 from tests.pages.test_pages import words
 from tests.pages.test_pair_page import PAIR
 

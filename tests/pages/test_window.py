@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bar_sql import TIMEFRAMES
-from pages.shared.window import MAX_CANDLES, epoch_ms, timeframe_for, utc, window
+from core.live.window import MAX_CANDLES, epoch_ms, timeframe_for, utc, window
 
 NOW = 1_760_000_000_000.0
 

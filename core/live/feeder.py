@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 from core import queries
 from core.errors import PerpduckError, StoreBusy, StoreMissing
+from core.live.pulse import Pulse, judged, spans_by_symbol
 from core.store import Connection, Fingerprint, Store
 from core.supervisor import WorkerLock, worker_health
-from pages.shared.pulse import Pulse, judged, spans_by_symbol
 
 logger = logging.getLogger(__name__)
 

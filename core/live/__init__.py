@@ -1,0 +1,1 @@
+"""What all sessions of this process see of a file: read once, computed once."""

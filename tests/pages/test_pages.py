@@ -52,7 +52,7 @@ def test_one_click_starts_the_worker_and_waits_for_it(
         started.append((practice, symbols))
         return 1
 
-    monkeypatch.setattr("pages.shared.sources.start_worker", start)
+    monkeypatch.setattr("core.live.sources.start_worker", start)
     page = app()
     page.button(key=button).click().run()
     assert not page.exception
@@ -260,7 +260,7 @@ def test_a_worker_that_cannot_be_started_says_why(
     def refuse(*_: object, **__: object) -> int:
         raise OSError("no such interpreter")
 
-    monkeypatch.setattr("pages.shared.sources.start_worker", refuse)
+    monkeypatch.setattr("core.live.sources.start_worker", refuse)
     page = app()
     page.button(key="start-practice").click().run()
     assert "The worker could not be started" in words(page)

@@ -21,9 +21,12 @@ FIGURE = ".st-key-alert-preview-chart .pd-figure[data-renders]"
 
 @pytest.fixture(scope="module")
 def alert_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The app on 150 minutes of a pair that comes back, without a rule."""
+    """The app on five hours of a pair that comes back, without a rule.
+
+    A refit of 120 bars has its first value at a whole two hours after 120 bars: up to four hours.
+    """
     home = tmp_path_factory.mktemp("alerts")
-    pair_store(home, 9_000)
+    pair_store(home, 18_000)
     with serving(home) as server:
         yield server
 

@@ -7,15 +7,21 @@ file once a visit as its script.
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import streamlit as st
+from starlette.middleware import Middleware
 from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.secrets import secrets_singleton
 
 from core.alerts.sentry import Sentry
+from core.api import Access, Guard, Limits, api_routes, demand_protection, minded
+from core.config import load_settings
+from core.errors import ConfigError
 from pages.shared.assets import asset_routes
 from pages.shared.frame import frame
 from pages.shared.places import ALERTS, BACKTEST, CORRELATION, DATA, PAIR, PRICES
@@ -32,6 +38,9 @@ DATA_WORDS = "The worker, the watchlist, gaps and coverage, the file."
 def main() -> None:
     """Show the frame and the page that the address names."""
     st.set_page_config("Perpduck", "🕯️", layout="wide")
+    if has_login() and not st.user.is_logged_in:
+        welcome_back()
+        return
     page = st.navigation(
         {
             "Market": [
@@ -96,11 +105,41 @@ async def warm(_: st.App) -> AsyncIterator[None]:
     gc.freeze()
     sentry = Sentry(files)
     sentry.start()
-    yield
+    async with minded():
+        yield
     sentry.stop()
+
+
+def has_login() -> bool:
+    """Return whether Streamlit's own login is configured."""
+    return secrets_singleton.load_if_toml_exists() and "auth" in st.secrets
+
+
+def welcome_back() -> None:
+    """Ask for the login."""
+    st.title("Perpduck")
+    st.button("Log in", type="primary", on_click=st.login, icon=":material/login:")
+
+
+def gate() -> Middleware:
+    """Return what lets in who may; ends the process where others could get in unasked."""
+    try:
+        settings = load_settings()
+        access = Access.of(settings, is_login=has_login())
+        demand_protection(st.get_option("server.address"), access)
+    except ConfigError as error:
+        print(f"perpduck: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    limits = Limits(rate=settings.api_rate, upload_bytes=settings.api_upload_bytes)
+    return Middleware(Guard, access=access, limits=limits)
 
 
 if get_script_run_ctx(suppress_warning=True) is not None:
     main()
 else:
-    app = st.App(__file__, routes=[*asset_routes(), *upload_routes()], lifespan=warm)
+    app = st.App(
+        __file__,
+        routes=[*asset_routes(), *upload_routes(), *api_routes()],
+        middleware=[gate()],
+        lifespan=warm,
+    )

@@ -17,6 +17,8 @@ PRACTICE_SEED = 7
 # Between two writes the worker shows no sign of life; longer, and it would look stuck.
 LONGEST_FLUSH_S = 5.0
 MOST_DAYS = 36_500
+# A token that can be guessed in an afternoon is none.
+SHORTEST_TOKEN = 16
 # What a new symbol gets: a week of bars, and all settlements (the first was in 2019).
 HISTORY_S, FUNDING_S = 7 * 86_400.0, 8 * 366 * 86_400.0
 
@@ -66,6 +68,16 @@ class Settings:
     alert_per_minute: int = 12
     alert_tries: int = 8
     alert_quiet: QuietHours | None = None
+    # What programs and browsers must know of where others can reach the app; a secret.
+    api_token: str = field(default="", repr=False)
+    api_open: bool = False
+    # Other sites whose pages may use the API.
+    api_origins: tuple[str, ...] = ()
+    # Requests a second of one address, and the bytes of an upload.
+    api_rate: float = 100.0
+    api_upload_bytes: int = 2 << 30
+    # The scheduler of a Dask cluster on which heavy work runs; empty: on this machine.
+    dask_address: str = ""
 
     def practice_db(self) -> Path:
         """Return the practice exchange's own file, beside the live one."""
@@ -101,7 +113,9 @@ def load_settings(**overrides: object) -> Settings:
         environment["retention_days"] = parse_keep_days("PERPDUCK_KEEP_DAYS", days)
     if lake := os.environ.get("PERPDUCK_LAKE"):
         environment["lake"] = lake
-    environment |= _alert_settings()
+    environment |= _alert_settings() | _api_settings()
+    if address := os.environ.get("PERPDUCK_DASK_ADDRESS", "").strip():
+        environment["dask_address"] = address
     given = {key: value for key, value in overrides.items() if value is not None}
     settings = replace(Settings(), **(environment | given))  # type: ignore[arg-type]
     _check_url("--ws-url", settings.ws_url, ("ws", "wss"))
@@ -129,6 +143,31 @@ def _alert_settings() -> dict[str, object]:
         if text := os.environ.get(key):
             found[f"alert_{name}"] = _whole(key, text, most)
     return found
+
+
+def _api_settings() -> dict[str, object]:
+    found: dict[str, object] = {}
+    if token := os.environ.get("PERPDUCK_API_TOKEN", "").strip():
+        if len(token) < SHORTEST_TOKEN:
+            raise ConfigError(
+                f"PERPDUCK_API_TOKEN has {len(token)} characters; use {SHORTEST_TOKEN} or more"
+            )
+        found["api_token"] = token
+    if is_open := os.environ.get("PERPDUCK_API_OPEN"):
+        found["api_open"] = _yes_or_no("PERPDUCK_API_OPEN", is_open)
+    if origins := os.environ.get("PERPDUCK_API_ORIGINS"):
+        found["api_origins"] = tuple(_origin(one) for one in origins.replace(",", " ").split())
+    if rate := os.environ.get("PERPDUCK_API_RATE"):
+        found["api_rate"] = _positive("PERPDUCK_API_RATE", rate)
+    if size := os.environ.get("PERPDUCK_API_UPLOAD_MB"):
+        found["api_upload_bytes"] = _whole("PERPDUCK_API_UPLOAD_MB", size, 1_000_000) << 20
+    return found
+
+
+def _origin(text: str) -> str:
+    """Return an origin as browsers write it. Raises ConfigError."""
+    _check_url("PERPDUCK_API_ORIGINS", text, ("http", "https"))
+    return text.rstrip("/").lower()
 
 
 def history_settings(text: str) -> dict[str, object]:

@@ -245,6 +245,14 @@ def load_coverage(con: Connection, symbol: str, start: datetime, end: datetime) 
     return CoverageSummary(symbol, held, missing, since, until)
 
 
+def load_dataset_times(con: Connection) -> list[tuple[str, datetime]]:
+    """Return dataset and when it was made, of every one."""
+    rows: list[tuple[str, datetime]] = con.execute(
+        "select dataset, created_at from datasets"
+    ).fetchall()
+    return rows
+
+
 def load_versions(con: Connection) -> dict[str, int]:
     """Return the version of every scope: a symbol, ``watchlist``, ``symbols``."""
     return dict(con.execute("select scope, version from versions").fetchall())

@@ -1,6 +1,7 @@
-"""Frames as CSV and Parquet, whole or part by part; text that a spreadsheet would run is disarmed.
+"""Frames as CSV, Parquet and Arrow, whole or part by part.
 
-Times are UTC: ISO with a Z in CSV, timestamps in Parquet.
+Text that a spreadsheet would run is disarmed in CSV. Times are UTC: ISO with a Z
+in CSV, else timestamps.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, cast
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from core.errors import ConfigError, PerpduckError, StoreFull
 from core.spreadsheet import harmless
 
-Format = Literal["csv", "parquet"]
+Format = Literal["csv", "parquet", "arrow"]
+# What the command line writes; a stream of Arrow batches is for programs.
 FORMATS: tuple[Format, ...] = ("csv", "parquet")
 _MILLIS, _MICROS = "%Y-%m-%dT%H:%M:%S%.3fZ", "%Y-%m-%dT%H:%M:%S%.6fZ"
 
@@ -48,6 +51,42 @@ def write_parts(parts: Iterable[pl.DataFrame], out: str, form: Format) -> int:
     """
     with writing(out) as stream:
         return _write(parts, stream, form)
+
+
+def parts_bytes(parts: Iterable[pl.DataFrame], form: Format) -> Iterator[bytes]:
+    """Yield the parts as one file's bytes, as they are made."""
+    sink = _Sink()
+    with _writer(cast(IO[bytes], sink), form) as write:
+        for part in parts:
+            write(part)
+            yield sink.taken()
+    yield sink.taken()
+
+
+class _Sink:
+    """Takes what a writer writes, to be passed on."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: bytes | memoryview) -> int:
+        self._pieces.append(bytes(data))
+        self._size += len(self._pieces[-1])
+        return len(self._pieces[-1])
+
+    def tell(self) -> int:
+        return self._size
+
+    def flush(self) -> None:
+        """Nothing lies anywhere else."""
+
+    def taken(self) -> bytes:
+        """Return what was written since the last time."""
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
 
 
 @contextlib.contextmanager
@@ -133,12 +172,28 @@ class _Parquet:
             self._writer.close()
 
 
+class _Arrow:
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._writer: pa.RecordBatchStreamWriter | None = None
+
+    def __call__(self, part: pl.DataFrame) -> None:
+        table = part.to_arrow(compat_level=pl.CompatLevel.oldest())
+        if self._writer is None:
+            self._writer = pa.ipc.new_stream(self._stream, table.schema)
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
 @contextlib.contextmanager
-def _writer(stream: IO[bytes], form: Format) -> Iterator[_Csv | _Parquet]:
+def _writer(stream: IO[bytes], form: Format) -> Iterator[_Csv | _Parquet | _Arrow]:
     if form == "csv":
         yield _Csv(stream)
         return
-    made = _Parquet(stream)
+    made = _Parquet(stream) if form == "parquet" else _Arrow(stream)
     try:
         yield made
     finally:

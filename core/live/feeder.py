@@ -41,7 +41,7 @@ LEFT_WAL_BYTES = 64 << 10
 class Question(Protocol):
     """Something to ask of the file: hashable, and answered anew when its versions change."""
 
-    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+    def version(self, versions: Mapping[str, int]) -> tuple[float, ...]:
         """Return the versions that the answer depends on."""
         ...
 
@@ -55,7 +55,7 @@ class Answer:
     """What was read, of which version, and when (monotonic seconds)."""
 
     value: Any
-    version: tuple[int, ...]
+    version: tuple[float, ...]
     read_at: float
 
 

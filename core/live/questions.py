@@ -1,4 +1,4 @@
-"""What the pages ask of the file: hashable questions, answered once for all sessions."""
+"""What pages and programs ask of the file: hashable questions, answered once for all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import datetime
 import polars as pl
 
 from core import queries
+from core.live.feeder import Answer, Feeder, Question
 from core.models import CoverageSummary
 from core.store import Connection
 
@@ -17,13 +18,33 @@ _START_OF_TIME = datetime(1970, 1, 1)  # noqa: DTZ001
 _END_OF_TIME = datetime(2200, 1, 1)  # noqa: DTZ001 - naive UTC, as the store keeps it
 
 
+def newest(feed: Feeder, question: Question) -> Answer:
+    """Return the answer of the file as the pulse knows it.
+
+    One that nobody asked for in a while may be of an older file: it is waited for once more. What
+    follows the clock as well (`clock`) is as old as it may be.
+    """
+    wanted = question.version(feed.pulse().versions)
+    found = feed.ask(question)
+    held = zip(found.version, wanted, strict=False)
+    if any(type(known) is int and before < known for before, known in held):
+        feed.refresh()
+        found = feed.ask(question)
+    return found
+
+
 def _of(symbols: tuple[str, ...], versions: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(versions.get(symbol, 0) for symbol in symbols)
 
 
-def _every(seconds: int) -> tuple[int, ...]:
+def _every(seconds: int) -> tuple[float, ...]:
     """Return a version that changes with time: for what is too dear to follow every write."""
-    return (int(time.monotonic() / seconds),)
+    return (clock(seconds),)
+
+
+def clock(seconds: int) -> float:
+    """Return the part of a version that changes so often; versions of data are whole numbers."""
+    return float(time.monotonic() // seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +93,7 @@ class Origins:
     start: datetime
     end: datetime
 
-    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+    def version(self, versions: Mapping[str, int]) -> tuple[float, ...]:
         """Return the time's version."""
         return _every(10)
 
@@ -96,7 +117,7 @@ class Coverage:
     start: datetime
     end: datetime | None
 
-    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+    def version(self, versions: Mapping[str, int]) -> tuple[float, ...]:
         """Return the time's version."""
         return _every(4)
 
@@ -127,7 +148,7 @@ class AllCoverage:
 
     symbols: tuple[str, ...]
 
-    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+    def version(self, versions: Mapping[str, int]) -> tuple[float, ...]:
         """Return the time's version."""
         return _every(10)
 
@@ -143,10 +164,23 @@ class AllCoverage:
 class TableCounts:
     """How many rows each table holds; every five seconds."""
 
-    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+    def version(self, versions: Mapping[str, int]) -> tuple[float, ...]:
         """Return the time's version."""
         return _every(5)
 
     def answer(self, con: Connection) -> pl.DataFrame:
         """Read the counts."""
         return queries.load_table_counts(con)
+
+
+@dataclass(frozen=True, slots=True)
+class Datasets:
+    """When each uploaded dataset was made."""
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the datasets' version, of `core.importing.ticks.DATASETS`."""
+        return (versions.get("datasets", 0),)
+
+    def answer(self, con: Connection) -> dict[str, datetime]:
+        """Read the times by name."""
+        return dict(queries.load_dataset_times(con))

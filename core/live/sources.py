@@ -56,6 +56,14 @@ def named(name: str) -> Source:
     return _source(name, path)
 
 
+def prepare(source: Source) -> None:
+    """Make the source's file where no worker has made it yet."""
+    if not source.store.exists():
+        settings = load_settings()
+        practice = f"practice:{settings.practice_seed}"
+        source.store.prepare(practice if source.is_practice else settings.venue)
+
+
 @functools.lru_cache(maxsize=64)
 def _source(name: str, path: Path) -> Source:
     return Source(name, open_store(path))

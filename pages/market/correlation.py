@@ -7,19 +7,19 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from core.correlation_charts import narrow_matrix
+from core.exporting import pairs_table
 from core.live.feeder import Feeder, feeder
+from core.live.matrix import MatrixChoice, MatrixView, matrix_view
 from core.live.pulse import Pulse
 from pages.shared import sources
 from pages.shared.cards import show_cards
 from pages.shared.correlation_pickers import matrix_controls
 from pages.shared.correlation_view import (
-    MatrixChoice,
-    MatrixView,
     extremes,
     matrix_cards,
     matrix_figure,
-    matrix_view,
     pair_detail,
+    square_of,
 )
 from pages.shared.downloads import downloads, failure_told, last_shown, tables
 from pages.shared.figure import figure
@@ -46,13 +46,13 @@ def controls(available: list[str], held: float) -> MatrixChoice:
         choice = matrix_controls(available, held)
         holder = st.session_state.setdefault("_matrix_shown", {})
         downloads(
-            lambda: last_shown(holder).table(),
+            lambda: pairs_table(last_shown(holder).matrix),
             lambda: "perpduck-correlation",
             key="matrix-download",
             words="Every pair of the matrix: symbol_a, symbol_b, correlation, common bars. Or the "
             "matrix as it is shown: symbol, and a column a symbol; empty where it is not known.",
             more=tables(
-                lambda: last_shown(holder).square(), "perpduck-correlation-matrix", "Matrix "
+                lambda: square_of(last_shown(holder)), "perpduck-correlation-matrix", "Matrix "
             ),
         )
     return choice

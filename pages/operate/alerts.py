@@ -7,15 +7,16 @@ from collections import Counter
 import streamlit as st
 
 from core.alerts.kept import Counts
+from core.alerts.questions import Held, Numbers, Rules
 from core.live.feeder import feeder
 from core.live.pulse import WRITING, Pulse
+from core.live.questions import newest
 from pages.shared import sources
 from pages.shared.alert_deliveries import deliveries
 from pages.shared.alert_draft import EDITING, LINK, fill_from_address, renew, value
 from pages.shared.alert_form import SAVED, add_button, rule_form
 from pages.shared.alert_history import history
 from pages.shared.alert_news import escaped
-from pages.shared.alert_questions import Held, Numbers, Rules, newest
 from pages.shared.alert_rules import open_asked, rules_list
 from pages.shared.alert_targets import tests_sent
 from pages.shared.alert_words import now_utc, stage
@@ -36,7 +37,7 @@ def page(source: sources.Source, _: Pulse) -> None:
     asked()
     section, zone = controls()
     with noticed("alerts-head"):
-        held: Held = newest(feeder(source.store), Rules())
+        held: Held = newest(feeder(source.store), Rules()).value
         head(source, bool(held.rules))
     watcher(pulse)
     with st.container(key="alert-said"):
@@ -86,8 +87,8 @@ def head(source: sources.Source, known: bool) -> None:
     with noticed("alerts-head"):
         feed = feeder(source.store)
         feed.ask(Rules(), Numbers())
-        held: Held = newest(feed, Rules())
-        counts: Counts = newest(feed, Numbers())
+        held: Held = newest(feed, Rules()).value
+        counts: Counts = newest(feed, Numbers()).value
         if bool(held.rules) != known:
             # The first rule came, or the last one went, here or in another window.
             st.rerun()
@@ -124,7 +125,7 @@ def watcher(pulse: Pulse) -> None:
 
 def rules(source: sources.Source, pulse: Pulse, zone: str) -> None:
     """Show the rules, or how to begin."""
-    held: Held = newest(feeder(source.store), Rules())
+    held: Held = newest(feeder(source.store), Rules()).value
     if held.rules:
         rules_list(source, zone)
         return

@@ -8,11 +8,12 @@ import polars as pl
 import streamlit as st
 
 from core.alerts.outbox import redeliver
+from core.alerts.questions import Deliveries
 from core.config import Settings, load_settings
 from core.errors import PerpduckError
 from core.live.feeder import feeder
+from core.live.questions import newest
 from pages.shared import sources
-from pages.shared.alert_questions import Deliveries, newest
 from pages.shared.alert_targets import ask_for_test, labels_of
 from pages.shared.alert_words import at_zone
 from pages.shared.frame import counted
@@ -67,7 +68,7 @@ def quiet_words(settings: Settings) -> str:
 def listed(source: sources.Source, zone: str) -> None:
     """Show the deliveries, newest first."""
     with noticed("deliveries"):
-        found: pl.DataFrame = newest(feeder(source.store), Deliveries())
+        found: pl.DataFrame = newest(feeder(source.store), Deliveries()).value
         if found.is_empty():
             st.caption("Nothing was to be sent yet.")
             return

@@ -12,13 +12,14 @@ import streamlit as st
 
 from core.alerts.kept import KeptRule, acknowledge
 from core.alerts.metrics import METRICS
+from core.alerts.questions import Deliveries, Events, Held, Rules
 from core.errors import PerpduckError
 from core.exporting import csv_bytes
 from core.live.feeder import feeder
+from core.live.questions import newest
 from core.live.window import RANGES, timeframe_label
 from pages.shared import sources
 from pages.shared.alert_news import escaped
-from pages.shared.alert_questions import Deliveries, Events, Held, Rules, newest
 from pages.shared.alert_words import at_zone, input_words, subject_words, value_words
 from pages.shared.cards import UNKNOWN
 from pages.shared.downloads import failure_told
@@ -45,14 +46,14 @@ def events(source: sources.Source, zone: str) -> None:
     with noticed("history"):
         feed = feeder(source.store)
         feed.ask(Events(), Deliveries())
-        found: pl.DataFrame = newest(feed, Events())
+        found: pl.DataFrame = newest(feed, Events()).value
         if found.is_empty():
             st.info(
                 "Nothing has fired yet. What does is kept here with the numbers that it was "
                 "computed from.", icon=":material/notifications_none:",
             )  # fmt: skip
             return
-        sent: pl.DataFrame = newest(feed, Deliveries())
+        sent: pl.DataFrame = newest(feed, Deliveries()).value
         found, places, newer = held_still(found)
         foot(source, found, places)
         st.dataframe(
@@ -173,7 +174,7 @@ def foot(source: sources.Source, found: pl.DataFrame, places: Sequence[int]) -> 
 
 def history_csv(source: sources.Source) -> bytes:
     """Return the events with their inputs as CSV, one column an input; no targets."""
-    return csv_bytes(flat_events(newest(feeder(source.store), Events(limit=100_000))))
+    return csv_bytes(flat_events(newest(feeder(source.store), Events(limit=100_000)).value))
 
 
 def flat_events(found: pl.DataFrame) -> pl.DataFrame:
@@ -233,7 +234,7 @@ def _input_text(value: object) -> str:
 
 def rule_of(source: sources.Source, rule_id: str) -> KeptRule | None:
     """Return the event's rule, None where it was deleted since."""
-    held: Held = newest(feeder(source.store), Rules())
+    held: Held = newest(feeder(source.store), Rules()).value
     return next((kept for kept in held.rules if kept.id == rule_id), None)
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import streamlit as st
 
 from core.alerts.metrics import METRICS
+from core.alerts.questions import Heard, News
 from core.errors import PerpduckError
 from core.live.feeder import Feeder
 from core.live.pulse import Pulse
+from core.live.questions import newest
 from core.store import Store
-from pages.shared.alert_questions import Heard, News, newest
 from pages.shared.alert_words import now_utc, subject_words, value_words
 from pages.shared.places import ALERTS
 
@@ -28,7 +29,7 @@ def heard(feed: Feeder, pulse: Pulse) -> Heard | None:
         known = feed.known(_NEWS)
         return known.value if known else None
     try:
-        found: Heard = newest(feed, _NEWS)
+        found: Heard = newest(feed, _NEWS).value
     except PerpduckError:
         return None
     return found

@@ -5,13 +5,14 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
+from core.alerts.questions import Events
 from core.errors import PerpduckError
 from core.live.feeder import Feeder
+from core.live.questions import newest
 from core.live.window import timeframe_label
 from core.pair_spec import PairSpec
 from pages.shared.alert_draft import LINK
 from pages.shared.alert_history import unit_of
-from pages.shared.alert_questions import Events, newest
 from pages.shared.alert_words import at_zone, value_words
 from pages.shared.pair_pickers import METHOD_LABELS
 from pages.shared.places import ALERTS
@@ -42,7 +43,7 @@ def alert_query(spec: PairSpec, range_name: str) -> dict[str, str]:
 def last_triggers(feed: Feeder, spec: PairSpec, zone: str) -> None:
     """Show what fired last on the pair; nothing where nothing has, or before it is known."""
     try:
-        found: pl.DataFrame = newest(feed, Events(SHOWN, spec.y, spec.x))
+        found: pl.DataFrame = newest(feed, Events(SHOWN, spec.y, spec.x)).value
     except PerpduckError:
         # The page itself has said by now that the file cannot be read.
         return

@@ -14,13 +14,14 @@ from core.alerts.kept import (
     duplicate_rule,
     pause_rule,
 )
+from core.alerts.questions import Held, Rules
 from core.config import Settings, load_settings
 from core.errors import PerpduckError
 from core.live.feeder import feeder
+from core.live.questions import newest
 from pages.shared import sources
 from pages.shared.alert_draft import fill_from_rule
 from pages.shared.alert_news import escaped
-from pages.shared.alert_questions import Held, Rules, newest
 from pages.shared.alert_targets import ask_for_test, labels_of
 from pages.shared.alert_words import (
     against_words,
@@ -85,7 +86,7 @@ def rules_list(source: sources.Source, zone: str) -> None:
 def rows(source: sources.Source, zone: str) -> None:
     """Show one page of the rules, with their values of now."""
     with noticed("rules"):
-        held: Held = newest(feeder(source.store), Rules())
+        held: Held = newest(feeder(source.store), Rules()).value
         settings, now = load_settings(), now_utc()
         shown = chosen(held, now)
         if not shown:

@@ -10,7 +10,8 @@ import streamlit as st
 from core.backtest import BacktestSettings, Execution, Money, Rules
 from core.backtest.settings import MAKER_BPS, TAKER_BPS
 from core.bar_sql import TIMEFRAMES
-from core.live.window import RANGES, timeframe_label
+from core.live.traded import SPANS
+from core.live.window import timeframe_label
 from core.pair_spec import PairSpec
 from pages.shared.pair_pickers import (
     METHOD_LABELS,
@@ -31,15 +32,6 @@ METHOD_HELP = """How the hedge ratio β is found.
 - **Rolling OLS**: one line a bar, through the window that ends with it.
 - **Kalman**: α and β follow the market bar by bar.
 - **OLS**, **TLS**: fitted on the whole range: *in-sample*, for comparison only."""
-DAY_S = 86_400.0
-# What Pair has, and what a backtest is for.
-SPANS: dict[str, float] = {
-    **{name: length for name, length in RANGES.items() if name != "all"},
-    "30d": 30 * DAY_S,
-    "90d": 90 * DAY_S,
-    "1y": 365 * DAY_S,
-    "all": RANGES["all"],
-}
 _SIDES = {"both": "Both", "long": "Long", "short": "Short"}
 _REENTRY = {"level": "At the level", "cross": "After coming back"}
 _FILLS = {"vwap": "VWAP", "open": "Open"}

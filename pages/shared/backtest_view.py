@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 import threading
 import time
@@ -17,18 +16,14 @@ from core.backtests import load_traded
 from core.backtests.charts import backtest_chart, chart_rows
 from core.backtests.running import RUNNING, BacktestResult, BacktestRun
 from core.charts import Spec, price_decimals
-from core.errors import NotEnoughData
 from core.live.memo import Memo
-from core.live.pulse import WRITING, Pulse
+from core.live.pulse import Pulse
+from core.live.traded import traded_range
 from core.live.window import epoch_ms, utc, window
-from core.pair_spec import PairSpec
 from core.store import Store
-from core.verdict import SETTLE_S
-from pages.shared.backtest_pickers import SPANS, BacktestChoice
+from pages.shared.backtest_pickers import BacktestChoice
 from pages.shared.live_chart import Frame, View
 
-# A year of 1-minute bars, and twice that.
-MOST_BARS = 1_100_000
 # A run is shown again to whoever asks the same, for so long; then newer bars are worth a new one.
 FRESH_S = 900.0
 KEPT = 4
@@ -111,34 +106,6 @@ def again(running: Running) -> None:
 def forgotten(running: Running) -> bool:
     """Return whether the session has asked for another run since."""
     return st.session_state.get(_STATE) is not running
-
-
-def traded_range(pulse: Pulse, spec: PairSpec, range_name: str) -> tuple[datetime, datetime]:
-    """Return the closed bars' range that is traded, UTC.
-
-    Raises NotEnoughData where a leg has no bars of the timeframe, or there are too many.
-    """
-    found = [pulse.bounds(symbol, spec.timeframe) for symbol in (spec.y, spec.x)]
-    for symbol, bound in zip((spec.y, spec.x), found, strict=True):
-        if bound is None:
-            raise NotEnoughData(f"{symbol.upper()} has no {spec.timeframe} bars yet")
-    firsts, lasts = zip(*(bound for bound in found if bound), strict=True)
-    bar_ms = spec.bar_s * 1000
-    settle_ms = SETTLE_S * 1000 if pulse.health.state in WRITING else 0.0
-    first = math.ceil(epoch_ms(max(firsts)) / bar_ms) * bar_ms
-    end = math.floor((epoch_ms(min(lasts)) - settle_ms) / bar_ms) * bar_ms
-    start = max(end - SPANS[range_name] * 1000, first)
-    if end - start < 2 * bar_ms:
-        raise NotEnoughData(
-            f"{spec.y.upper()} and {spec.x.upper()} have no two closed {spec.timeframe} bars "
-            "together yet; choose a shorter timeframe, or wait"
-        )
-    if (bars := (end - start) / bar_ms) > MOST_BARS:
-        raise NotEnoughData(
-            f"{bars:,.0f} bars of {spec.timeframe} are more than {MOST_BARS:,}; choose a longer "
-            "timeframe or a shorter range"
-        )
-    return utc(start), utc(end)
 
 
 def decimals_of(result: BacktestResult) -> tuple[int, int]:

@@ -30,7 +30,6 @@ from pages.shared.uploads import (
     Waiting,
     arrivals,
     discard,
-    prepare,
     put_back,
     taken,
     waiting,
@@ -198,7 +197,7 @@ def suggested(path: Path) -> str:
 def _start(source: sources.Source, files: list[Waiting], named: str) -> None:
     moved: list[Path] = []
     try:
-        prepare(source)
+        sources.prepare(source)
         moved = taken(source.store.path, files)
         start_import(source.store.path, moved, dataset=_name(named), delete_after=True)
     except (PerpduckError, OSError) as error:

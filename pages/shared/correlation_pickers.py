@@ -8,10 +8,10 @@ from typing import Literal, cast
 import streamlit as st
 
 from core.bar_sql import TIMEFRAMES
+from core.live.matrix import MatrixChoice
 from core.live.window import RANGES, timeframe_label
 from core.matrix import On
 from core.stats.correlation import Kind
-from pages.shared.correlation_view import MatrixChoice
 from pages.shared.pair_pickers import choice, segments, suggest_bars
 
 MOST_SYMBOLS = 80

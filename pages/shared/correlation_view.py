@@ -2,83 +2,39 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from core.bar_sql import timeframe_seconds
 from core.charts import Spec
 from core.correlation_charts import matrix_chart, rolling_chart, signature_chart, size_label
 from core.downsample import thinned
 from core.errors import DataError
-from core.exporting import matrix_table, pairs_table
+from core.exporting import matrix_table
 from core.live.feeder import Feeder
+from core.live.matrix import MatrixChoice, MatrixView
 from core.live.memo import Memo
-from core.live.pulse import Pulse
-from core.live.window import RANGES, epoch_ms, timeframe_label, utc
-from core.matrix import On, Panel, panel_correlation, read_panel
+from core.live.window import timeframe_label
 from core.queries import load_newest_trades
 from core.stats.arrays import Floats
 from core.stats.asynchronous import Signature, signature
 from core.stats.correlation import (
-    CorrelationMatrix,
-    Kind,
     RankedPair,
-    clustered_order,
     log_returns,
-    ranked_pairs,
     rolling_correlation,
 )
-from core.verdict import SETTLE_S, fixed_step_s, span_words
+from core.verdict import span_words
 from pages.shared.cards import UNKNOWN, Card
 from pages.shared.pair_cards import number
 
-# The matrix is computed anew so many times a range, on closed bars.
-STEPS_A_RANGE = 120
 # Trades of each leg that the signature plot stands on, the newest of the range.
 SIGNATURE_TRADES = 300_000
 ROLLING_WINDOW = 60
 POINTS = 1500
-_matrices = Memo(12)
 _pairs = Memo(12)
-
-
-@dataclass(frozen=True, slots=True)
-class MatrixChoice:
-    """What the controls say."""
-
-    symbols: tuple[str, ...]
-    timeframe: str
-    range_name: str
-    on: On
-    kind: Kind
-    is_clustered: bool
-    min_turnover: float
-
-
-@dataclass(frozen=True, slots=True)
-class MatrixView:
-    """The matrix of one step of time, and what it says."""
-
-    choice: MatrixChoice
-    panel: Panel
-    matrix: CorrelationMatrix
-    order: tuple[int, ...]
-    ranked: tuple[RankedPair, ...]
-    start: datetime
-    end: datetime
-
-    def table(self) -> pl.DataFrame:
-        """Return every pair, the strongest first, as it is downloaded."""
-        return pairs_table(self.matrix)
-
-    def square(self) -> pl.DataFrame:
-        """Return the matrix as it is shown: ``symbol``, and a column a symbol."""
-        return matrix_table(self.matrix, self.order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,45 +47,9 @@ class PairDetail:
     words: str
 
 
-def matrix_view(feed: Feeder, pulse: Pulse, choice: MatrixChoice) -> MatrixView | None:
-    """Return the newest matrix, None while nothing is closed; a newer one follows by itself.
-
-    Raises StoreError where nothing can be read, DataError where the bars allow no answer.
-    """
-    found = _stretch(pulse, choice)
-    if found is None:
-        return None
-    start, end = found
-    place = (feed.store.path, choice)
-    turn = int(datetime.now(UTC).timestamp() / 30)
-
-    def build() -> MatrixView:
-        panel = read_panel(feed.store, choice.symbols, choice.timeframe, start, end,
-                           min_turnover=choice.min_turnover)  # fmt: skip
-        matrix = panel_correlation(panel, on=choice.on, kind=choice.kind)
-        order = tuple(range(len(choice.symbols)))
-        if choice.is_clustered:
-            order = clustered_order(matrix.values)
-        return MatrixView(choice, panel, matrix, order, ranked_pairs(matrix), start, end)
-
-    view: MatrixView = _matrices.latest(place, (place, end, turn), build)
-    return view
-
-
-def _stretch(pulse: Pulse, choice: MatrixChoice) -> tuple[datetime, datetime] | None:
-    """Return the closed bars\' range: up to a fixed step of time, on whole bars."""
-    known = [pulse.bounds(symbol, choice.timeframe) for symbol in choice.symbols]
-    bounds = [bound for bound in known if bound]
-    if not bounds:
-        return None
-    bar_ms = timeframe_seconds(choice.timeframe) * 1000
-    newest = epoch_ms(max(last for _, last in bounds)) - SETTLE_S * 1000
-    first = epoch_ms(min(first for first, _ in bounds))
-    span_ms = min(RANGES[choice.range_name] * 1000, max(newest - first, bar_ms))
-    step_ms = fixed_step_s(span_ms / 1000, bar_ms // 1000, STEPS_A_RANGE) * 1000
-    end = math.floor(newest / step_ms) * step_ms
-    start = math.floor((end - span_ms) / bar_ms) * bar_ms
-    return (utc(start), utc(end)) if end - start >= 2 * bar_ms else None
+def square_of(view: MatrixView) -> pl.DataFrame:
+    """Return the matrix as it is shown: ``symbol``, and a column a symbol."""
+    return matrix_table(view.matrix, view.order)
 
 
 def matrix_figure(view: MatrixView, chosen: tuple[str, str] | None) -> Spec:

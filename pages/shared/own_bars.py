@@ -22,7 +22,7 @@ from pages.shared.frame import counted
 from pages.shared.notices import noticed, show_notice
 from pages.shared.own_questions import BAR_SETS
 from pages.shared.reports import rejects_download, rejects_list
-from pages.shared.uploads import Waiting, discard, prepare
+from pages.shared.uploads import Waiting, discard
 
 # Read whole, so bounded; a year of 1-second bars has half of it.
 MAX_BYTES = 4 << 30
@@ -164,7 +164,7 @@ def _keep(source: sources.Source, one: Waiting, key: str) -> None:
     symbol = _clean(st.session_state[f"symbol-{key}"])
     timeframe = str(st.session_state[f"timeframe-{key}"])
     try:
-        prepare(source)
+        sources.prepare(source)
         found = read(one, timeframe)
         kept = import_bars(source.store, symbol, timeframe, found, one.path.name)
         discard([one])

@@ -15,6 +15,7 @@ from core.live.sources import (
     files,
     in_order,
     named,
+    prepare,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "files",
     "in_order",
     "named",
+    "prepare",
     "session_default",
 ]
 

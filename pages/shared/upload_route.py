@@ -16,12 +16,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
 
 from anyio import to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+
+from core.api.access import is_origin_of
 
 PATH = "/perpduck/upload"
 TOKEN_HEADER = "X-Perpduck-Token"
@@ -93,8 +94,9 @@ async def _receive(request: Request) -> JSONResponse:
 
 def _granted(request: Request) -> Grant:
     """Return the request's grant; only a page of this address can have one."""
-    origin = urlsplit(request.headers.get("origin", ""))
-    same = origin.scheme in ("http", "https") and origin.netloc == request.headers.get("host")
+    origin = request.headers.get("origin", "")
+    same = is_origin_of(origin, request.headers.get("host", ""))
+    same = same and origin.startswith(("http://", "https://"))
     if not same or request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
         raise Refusal(403, "Files are taken from Perpduck's own page only")
     with _guard:

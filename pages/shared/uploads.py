@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.bundle_kept import bundle_kind
-from core.config import load_settings
 from core.errors import PerpduckError
 from core.importing import upload_folder
 from core.reading import kind_of
-from pages.shared.sources import Source
 from pages.shared.upload_route import sweep
 
 BUNDLES = ("pair", "backtest")
@@ -49,14 +47,6 @@ class Waiting:
     kind: str
     size: int
     words: str = ""
-
-
-def prepare(source: Source) -> None:
-    """Make the source's file where no worker has made it yet."""
-    if not source.store.exists():
-        settings = load_settings()
-        practice = f"practice:{settings.practice_seed}"
-        source.store.prepare(practice if source.is_practice else settings.venue)
 
 
 def arrivals(db: Path, session: str) -> Path:

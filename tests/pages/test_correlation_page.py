@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.exporting import pairs_table
 from core.live.feeder import feeder
 from core.stats.asynchronous import HayashiYoshida, Signature
 from core.store import Store
@@ -145,7 +146,7 @@ def test_shorter_bars_are_said_to_read_less_only_where_they_do(first: float, is_
 def test_the_table_and_the_download_are_the_matrix(app: App, pairs: Store) -> None:
     page = app(PAGE)
     found = view(page)
-    table = found.table()
+    table = pairs_table(found.matrix)
     assert table.columns == ["symbol_a", "symbol_b", "correlation", "bars"]
     assert table.height == 3
     assert table["correlation"].is_sorted(descending=True)

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from core.alerts.questions import Numbers
 from core.errors import StoreBusy
 from core.live.feeder import LEFT_WAL_BYTES, Feeder
+from core.live.questions import newest
 from core.store import Store
 from core.supervisor import Health
-from pages.shared.alert_questions import Numbers, newest
 from tests.pages.alert_pages import fire, ruled, zscore
 
 STOPPED = Health("stopped", "The worker was stopped.", "")
@@ -68,11 +69,11 @@ def test_a_question_asked_again_is_answered_by_the_file_as_it_is_now(
     feed.refresh()
     assert feed.known(Numbers()).value.unseen == 0
     reads = counted_reads(full, monkeypatch)
-    assert newest(feed, Numbers()).unseen == 1
+    assert newest(feed, Numbers()).value.unseen == 1
     assert len(reads) == 1
     # What is known already costs no further look into the file.
     for _ in range(3):
-        assert newest(feed, Numbers()).unseen == 1
+        assert newest(feed, Numbers()).value.unseen == 1
         feed.refresh()
     assert len(reads) == 1
 

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from core import lake_job
 from core.config import default_lake
 from core.errors import LakeMissing
+from core.exporting import pairs_table
 from core.lake_job import move_days
 from core.store import Store
 from core.trade_writer import utc_now
@@ -50,6 +51,6 @@ def test_the_matrix_is_shown_and_a_notice_stands_for_the_pair_s_trades(
 ) -> None:
     page = app(CORRELATION, source="practice")
     assert not page.exception
-    assert page.session_state["_matrix_shown"]["view"].table().height == 3
+    assert pairs_table(page.session_state["_matrix_shown"]["view"].matrix).height == 3
     assert "Files of the lake are missing" in words(page)
     assert "cannot be read from the lake" in words(page)

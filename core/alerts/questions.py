@@ -1,12 +1,10 @@
-"""What the pages ask of the file about alerts; read once for all sessions, when it changed."""
+"""What pages and programs ask of the file about alerts; read once for all, when it changed."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 import polars as pl
 
@@ -22,9 +20,9 @@ from core.alerts.kept import (
     load_rules,
     load_standings,
 )
-from core.live.feeder import Feeder
+from core.live.questions import clock
 from core.store import Connection
-from pages.shared.alert_words import now_utc
+from core.trade_writer import utc_now
 
 RECENT = timedelta(hours=24)
 # The newest events that a session may hear of at a time.
@@ -44,9 +42,9 @@ class Held:
 class Rules:
     """All rules and their standings; standings have no version: at most once a second."""
 
-    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+    def version(self, versions: Mapping[str, int]) -> tuple[float, ...]:
         """Return the rules' version and the time's."""
-        return versions.get(RULES, 0), int(time.monotonic())
+        return versions.get(RULES, 0), clock(1)
 
     def answer(self, con: Connection) -> Held:
         """Read them."""
@@ -57,22 +55,23 @@ class Rules:
 class Numbers:
     """How many events and deliveries there are; the last day moves on by itself."""
 
-    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+    def version(self, versions: Mapping[str, int]) -> tuple[float, ...]:
         """Return the events' version and the minute."""
-        return versions.get(EVENTS, 0), int(time.monotonic() / 60)
+        return versions.get(EVENTS, 0), clock(60)
 
     def answer(self, con: Connection) -> Counts:
         """Count them."""
-        return load_counts(con, now_utc() - RECENT)
+        return load_counts(con, utc_now() - RECENT)
 
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """The newest events; of one pair where it is named."""
+    """The newest events; of one pair or one rule where it is named."""
 
     limit: int = MOST
     y: str | None = None
     x: str | None = None
+    rule_id: str | None = None
 
     def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
         """Return the events' version."""
@@ -80,7 +79,7 @@ class Events:
 
     def answer(self, con: Connection) -> pl.DataFrame:
         """Read the list."""
-        return load_events(con, limit=self.limit, y=self.y, x=self.x)
+        return load_events(con, limit=self.limit, rule_id=self.rule_id, y=self.y, x=self.x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +114,4 @@ class News:
     def answer(self, con: Connection) -> Heard:
         """Read both."""
         newest = load_events(con, limit=HEARD)
-        return Heard(load_counts(con, now_utc()).unseen, newest)
-
-
-def newest(feed: Feeder, question: Rules | Numbers | Events | Deliveries | News) -> Any:
-    """Return the answer of the file as the pulse knows it.
-
-    One that nobody asked for in a while may be of an older file: it is waited for once more.
-    """
-    found = feed.ask(question)
-    if found.version[0] != question.version(feed.pulse().versions)[0]:
-        feed.refresh()
-        found = feed.ask(question)
-    return found.value
+        return Heard(load_counts(con, utc_now()).unseen, newest)

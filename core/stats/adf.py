@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import ndtr
 
 from core.errors import DataError, NotEnoughData
 from core.stats.arrays import FLAT, Floats, Ints, demand_movement, demand_series
@@ -224,6 +225,17 @@ def mackinnon_p(statistic: float, *, constant: bool, series: int = 1) -> float:
     return 0.5 * math.erfc(-_polynomial(powers, statistic) / math.sqrt(2.0))
 
 
+def mackinnon_p_values(statistics: Floats, *, constant: bool, series: int = 1) -> Floats:
+    """Return what `mackinnon_p` does for an array of any shape; NaN where a statistic is."""
+    surface = _SURFACES[constant, series]
+    left = _horner(surface.left, statistics)
+    right = _horner(surface.right, statistics)
+    found = ndtr(np.where(statistics <= surface.split, left, right))
+    found[statistics > surface.high] = 1.0
+    found[statistics < surface.low] = 0.0
+    return np.asarray(found)
+
+
 def critical_values(n_obs: int, *, constant: bool) -> tuple[float, float, float]:
     """Return the critical values at 1, 5 and 10% for so many rows (MacKinnon 2010)."""
     one, five, ten = (_polynomial(powers, 1.0 / n_obs) for powers in _CRITICAL[constant])
@@ -232,3 +244,10 @@ def critical_values(n_obs: int, *, constant: bool) -> tuple[float, float, float]
 
 def _polynomial(powers: tuple[float, ...], at: float) -> float:
     return math.fsum(factor * at**power for power, factor in enumerate(powers))
+
+
+def _horner(powers: tuple[float, ...], at: Floats) -> Floats:
+    found = np.full_like(at, powers[-1])
+    for factor in powers[-2::-1]:
+        found = found * at + factor
+    return found

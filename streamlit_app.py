@@ -24,13 +24,14 @@ from core.config import load_settings
 from core.errors import ConfigError
 from pages.shared.assets import asset_routes
 from pages.shared.frame import frame
-from pages.shared.places import ALERTS, BACKTEST, CORRELATION, DATA, PAIR, PRICES
+from pages.shared.places import ALERTS, BACKTEST, CORRELATION, DATA, PAIR, PRICES, SCANNER
 from pages.shared.sources import files
 from pages.shared.upload_route import upload_routes
 
 BACKTEST_WORDS = (
     "What trading the pair would have made after every cost, and what speaks against it."
 )
+SCANNER_WORDS = "All pairs of the market tested at once, and what of it is more than noise."
 ALERTS_WORDS = "Rules that the worker watches, what fired, and where it was sent."
 DATA_WORDS = "The worker, the watchlist, gaps and coverage, the file."
 
@@ -63,6 +64,7 @@ def main() -> None:
                     "grid_on",
                     "The matrix of all symbols, and the bar size on which to measure a pair.",
                 ),
+                place(SCANNER, "Scanner", "radar", SCANNER_WORDS),
             ],
             "Research": [place(BACKTEST, "Backtest", "history", BACKTEST_WORDS)],
             "Operate": [

@@ -71,7 +71,7 @@ def matrix_chart(
         "xgap": 1,
         "ygap": 1,
     }
-    layout = _layout("matrix", f"Correlation matrix of {len(names)} symbols")
+    layout = figure_layout("matrix", f"Correlation matrix of {len(names)} symbols")
     ticks = {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": list(names)}
     size = 12 if len(names) <= 24 else 9
     side = ticks | {"showgrid": False, "zeroline": False, "fixedrange": True,
@@ -163,7 +163,7 @@ def signature_chart(found: Signature) -> Spec:
                  for s, v, a, b, n in zip(sizes, values, low, high, counts, strict=True)],
         "hovertemplate": "%{text}<extra></extra>",
     }  # fmt: skip
-    layout = _layout("signature", "Correlation against bar size")
+    layout = figure_layout("signature", "Correlation against bar size")
     shown = [size for size in found.bars_s if size in (1, 5, 15, 60, 300, 600)]
     reference = found.reference.reference
     ends = math.log10(found.bars_s[0]) - 0.08, math.log10(found.bars_s[-1]) + 0.08
@@ -173,9 +173,9 @@ def signature_chart(found: Signature) -> Spec:
         "tickvals": shown,
         "ticktext": [size_label(size) for size in shown],
         "range": list(ends),
-        "title": _title("bar size"),
+        "title": figure_title("bar size"),
     }
-    layout["yaxis"] |= {"title": _title("ρ of returns")}
+    layout["yaxis"] |= {"title": figure_title("ρ of returns")}
     layout["shapes"] = [_level(reference)]
     layout["annotations"] = [
         {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom",
@@ -203,15 +203,16 @@ def rolling_chart(times: pl.Series, values: Floats, window: int) -> Spec:
         "line": {"color": "$corr", "width": 1.5},
         "hovertemplate": "%{x|%d %b %H:%M:%S}<br>ρ %{y:.3f}<extra></extra>",
     }
-    layout = _layout("rolling", f"Correlation of the last {window:,} returns over time")
+    layout = figure_layout("rolling", f"Correlation of the last {window:,} returns over time")
     layout["xaxis"] |= {"type": "date"}
     layout["yaxis"] |= {"range": [-1.02, 1.02], "tickvals": [-1, -0.5, 0, 0.5, 1],
-                        "title": _title(f"ρ, {window:,} returns")}  # fmt: skip
+                        "title": figure_title(f"ρ, {window:,} returns")}  # fmt: skip
     layout["shapes"] = [_level(0.0)]
     return {"data": [trace], "layout": layout}
 
 
-def _title(text: str) -> Spec:
+def figure_title(text: str) -> Spec:
+    """Return an axis' title."""
     return {"text": text, "font": {"color": "$muted", "size": 12}}
 
 
@@ -220,7 +221,8 @@ def _level(value: float) -> Spec:
             "line": {"color": "$threshold", "width": 1, "dash": "dash"}}  # fmt: skip
 
 
-def _layout(name: str, label: str) -> Spec:
+def figure_layout(name: str, label: str) -> Spec:
+    """Return the layout of a figure that stands by itself; ``label`` is for who cannot see it."""
     axis = {"gridcolor": "$grid", "linecolor": "$line", "zeroline": False,
             "tickfont": {"color": "$muted"}, "fixedrange": True, "automargin": True}  # fmt: skip
     return {

@@ -20,6 +20,7 @@ from core.funding import FundingKeeper
 from core.history import MinutesKeeper
 from core.lake_keeper import LakeKeeper
 from core.models import MarkPrice, SymbolInfo, SymbolStatus
+from core.scanning.keeper import ScanKeeper
 from core.store import Store
 from core.vitals import Vitals
 
@@ -69,6 +70,7 @@ class Errands:
         self.tradable: frozenset[str] | None = None
         self._unlisted = ""
         self._lake = LakeKeeper(settings)
+        self._scans = ScanKeeper(settings, store)
         bars = BarsClient(rest)
         self._funding = FundingKeeper(
             store, bars, wanted_s=settings.history_funding_s, tradable=lambda: self.tradable
@@ -86,6 +88,7 @@ class Errands:
             "bars": self._minutes.run,
             "funding": self._funding.run,
             "retention": self._lake.run,
+            "scans": self._scans.run,
         }
 
     @property

@@ -16,6 +16,8 @@
     │   ├── RateLimited        429 or 418; carries when to try again
     │   ├── Refused            the exchange answered with an error code of its own
     │   └── Restricted         451: not served in this location
+    ├── ScanRunning            another scan of the same file is not over yet
+    ├── ClusterLost            the Dask cluster cannot be reached, or went away
     ├── AlertsFailed           the rules could not be looked at; the trades can be stored
     └── DataError(ValueError)  the numbers
         ├── NotEnoughData      too few bars or trades for the question
@@ -69,6 +71,14 @@ class WrongVenue(StoreError):
 
 class WorkerRunning(StoreError):
     """Another worker already writes to this file."""
+
+
+class ScanRunning(PerpduckError):
+    """Another scan of the same file is not over yet."""
+
+
+class ClusterLost(PerpduckError):
+    """The Dask cluster cannot be reached, or went away while it computed."""
 
 
 class FeedError(PerpduckError):

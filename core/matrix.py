@@ -15,7 +15,7 @@ from core.errors import DataError, NotEnoughData
 from core.queries import load_closes
 from core.stats.arrays import Floats
 from core.stats.correlation import CorrelationMatrix, Kind, correlation_matrix, log_returns
-from core.store import Store
+from core.store import READ_LIMIT_S, Store
 
 On = Literal["returns", "levels"]
 
@@ -27,12 +27,16 @@ ROWS_A_LEASE = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Closes (T, N) of N symbols, a row each bar from ``start`` on, NaN where one has no bar."""
+    """Closes (T, N) of N symbols, a row each bar from ``start`` on, NaN where one has no bar.
+
+    ``turnover`` (N,) is what each turned over in all: Σ close · volume, quote units.
+    """
 
     symbols: tuple[str, ...]
     timeframe: str
     start: datetime
     closes: Floats
+    turnover: Floats
 
     @property
     def bars(self) -> tuple[int, ...]:
@@ -57,32 +61,35 @@ def read_panel(
     end: datetime,
     *,
     min_turnover: float = 0.0,
+    most_cells: int = MOST_CELLS,
+    limit_s: float = READ_LIMIT_S,
 ) -> Panel:
     """Read the closes of [start, end), long ranges in parts, each under a lease of its own.
 
     Bars that turned over less than ``min_turnover`` (close · volume, quote units) are left out.
-    Raises NotEnoughData below two symbols, DataError where the grid is too large, and what the
-    store raises.
+    One part may take ``limit_s`` seconds. Raises NotEnoughData below two symbols, DataError where
+    the grid is larger than ``most_cells`` closes, and what the store raises.
     """
     seconds = timeframe_seconds(timeframe)
     rows = int((end - start).total_seconds()) // seconds
     if len(symbols) < 2:
         raise NotEnoughData(f"{len(symbols)} symbol; a correlation needs at least 2")
-    if rows * len(symbols) > MOST_CELLS:
+    if rows * len(symbols) > most_cells:
         raise DataError(
             f"{len(symbols)} symbols over {rows:,} bars of {timeframe} are more than "
-            f"{MOST_CELLS:,} closes; choose a coarser timeframe or a shorter range"
+            f"{most_cells:,} closes; choose a coarser timeframe or a shorter range"
         )
     length = timedelta(seconds=max(1, ROWS_A_LEASE // len(symbols)) * seconds)
     parts, at = [], start
     while at < end:
-        with store.read() as con:
+        with store.read(limit_s=limit_s) as con:
             parts.append(load_closes(con, symbols, timeframe, at, min(at + length, end)))
         at += length
     closes = np.full((rows, len(symbols)), np.nan)
+    turnover = np.zeros(len(symbols))
     for part in parts:
-        _fill(closes, part, symbols, seconds, start, min_turnover)
-    return Panel(tuple(symbols), timeframe, start, closes)
+        turnover += _fill(closes, part, symbols, seconds, start, min_turnover)
+    return Panel(tuple(symbols), timeframe, start, closes, turnover)
 
 
 def _fill(
@@ -92,8 +99,8 @@ def _fill(
     seconds: int,
     start: datetime,
     min_turnover: float,
-) -> None:
-    """Put a part's closes, ordered by symbol, in their places of the grid."""
+) -> Floats:
+    """Put a part's closes, ordered by symbol, in their places; returns what each turned over."""
     places = {symbol: column for column, symbol in enumerate(symbols)}
     runs = part["symbol"].rle().struct.unnest()
     columns = np.repeat(
@@ -102,10 +109,11 @@ def _fill(
     first = int((start - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001
     rows = (part["ts"].to_physical().to_numpy() // 1000 - first) // seconds
     values = part["close"].to_numpy()
-    if min_turnover > 0:
-        kept = values * part["volume"].to_numpy() >= min_turnover
-        rows, columns, values = rows[kept], columns[kept], values[kept]
-    closes[rows, columns] = values
+    worth = values * part["volume"].fill_null(0.0).to_numpy()
+    kept = worth >= min_turnover
+    closes[rows[kept], columns[kept]] = values[kept]
+    found: Floats = np.bincount(columns, weights=worth, minlength=len(symbols)).astype(np.float64)
+    return found
 
 
 def panel_correlation(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,6 +15,7 @@ from core.backtest.market import Market, stretch
 from core.backtest.measures import MIN_DAYS, daily_returns, deflated_sharpe, sharpe_ratio
 from core.backtest.pairing import signals
 from core.backtest.settings import BacktestSettings
+from core.cluster import run_tasks
 from core.errors import DataError, NotEnoughData
 from core.pair_spec import PairSpec
 
@@ -65,32 +65,29 @@ def sweep(
     windows: Sequence[int],
     *,
     going_on: Callable[[int], bool] = lambda done: True,
+    run: Callable[..., list[Any]] = run_tasks,
 ) -> Sweep:
     """Return the net results of every entry level with every window.
 
-    ``going_on`` is told after each window how many backtests are done, and ends it by False; what
-    was not reached stays NaN. Raises DataError for an empty grid.
+    A window is one task of ``run``: here, or on a cluster where there is one. ``going_on`` is told
+    after each window how many backtests are done, and ends it by False; what was not reached stays
+    NaN. Raises DataError for an empty grid.
     """
     if not entries or not windows:
         raise DataError("a sweep needs at least one entry level and one window")
     shape = (len(entries), len(windows))
     net, sharpe, trades = (np.full(shape, np.nan) for _ in range(3))
     days: dict[tuple[int, int], NDArray[np.float64]] = {}
-
-    def column(j: int) -> tuple[int, list[tuple[float, NDArray[np.float64], int]]]:
-        made = _signals(spec, windows[j], rows, lead, settings)
-        return j, [_one(at, made, settings, enter) for enter in entries]
-
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for count, (j, found) in enumerate(pool.map(column, range(len(windows))), start=1):
-            for i, (end, daily, number) in enumerate(found):
-                net[i, j], trades[i, j] = end, number
-                ratio = sharpe_ratio(daily) if len(daily) >= MIN_DAYS else None
-                sharpe[i, j] = np.nan if ratio is None else ratio
-                days[i, j] = daily
-            if not going_on(count * len(entries)):
-                pool.shutdown(wait=False, cancel_futures=True)
-                break
+    shared = _Swept(at, spec, settings, rows, lead, tuple(entries))
+    columns = run(
+        _column, shared, windows, going_on=lambda done, total: going_on(done * len(entries))
+    )
+    for j, found in enumerate(columns):
+        for i, (end, daily, number) in enumerate(found or ()):
+            net[i, j], trades[i, j] = end, number
+            ratio = sharpe_ratio(daily) if len(daily) >= MIN_DAYS else None
+            sharpe[i, j] = np.nan if ratio is None else ratio
+            days[i, j] = daily
     chosen = sharpe if np.isfinite(sharpe).any() else net
     if not np.isfinite(chosen).any():
         return Sweep(tuple(entries), tuple(windows), net, sharpe, trades, None, None, 0)
@@ -100,6 +97,23 @@ def sweep(
         tuple(entries), tuple(windows), net, sharpe, trades,
         (entries[i], windows[j]), deflated, int(np.isfinite(net).sum()),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Swept:
+    """What every window of a sweep needs."""
+
+    at: Market
+    spec: PairSpec
+    settings: BacktestSettings
+    rows: pl.DataFrame
+    lead: pl.DataFrame | None
+    entries: tuple[float, ...]
+
+
+def _column(shared: _Swept, window: int) -> list[tuple[float, NDArray[np.float64], int]]:
+    made = _signals(shared.spec, window, shared.rows, shared.lead, shared.settings)
+    return [_one(shared.at, made, shared.settings, enter) for enter in shared.entries]
 
 
 def _one(

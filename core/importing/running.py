@@ -22,6 +22,7 @@ from core.importing.kinds import dataset_of, store_bars, writer_of
 from core.importing.known import KnownFiles
 from core.importing.progress import Progress, Told
 from core.importing.records import BARS, Cancelled, ImportedFile, Staged
+from core.importing.spreading import stage_ahead
 from core.importing.staging import FIRST_REJECTS, stage
 from core.importing.targets import BARS as BARS_TARGET
 from core.importing.targets import awaited, lock_of
@@ -122,6 +123,11 @@ class _Run:
 
     def _read_all(self) -> None:
         step_back()
+        try:
+            stage_ahead(self._job, self._over.is_set)
+        except PerpduckError as error:
+            # What is not staged by then is staged here.
+            logger.warning("files are read on this machine alone: %s", error)
         for number, file in enumerate(self._job.files):
             if file.state == DONE:
                 continue

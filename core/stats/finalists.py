@@ -21,7 +21,7 @@ from core.stats.cointegration import (
     johansen,
     wild_bootstrap,
 )
-from core.stats.hedge import residuals
+from core.stats.hedge import ols, residuals
 from core.stats.multiple_testing import q_values
 
 
@@ -107,6 +107,30 @@ def confirmations(
         except DataError:
             found.append(None)
     return _batch(found)
+
+
+def level_p(y: ArrayLike, x: ArrayLike, alpha: float, beta: float) -> float:
+    """Return the p-value of the same spread's unit root without a constant.
+
+    It is small only where the spread returns to the mean that it was trained at; `confirmation`
+    lets it return to another. Raises as `adf` does.
+    """
+    first, second = _common(y, x)
+    return adf(residuals(first, second, alpha, beta), constant=False).p_value
+
+
+def explained_p(leg: ArrayLike, partner: ArrayLike, other: ArrayLike) -> float:
+    """Return the bootstrap p-value of a pair once a leg's spread against ``partner`` is taken off.
+
+    A leg that departs from a walk for a while and comes back seems to come back to every other
+    symbol too. With its line on the better partner in its place, a small value means that the
+    pair returns by itself, a large one that its return was the better pair's. Levels (T,), NaN
+    where a leg has no bar. Raises as `engle_granger` does.
+    """
+    known = np.isfinite(np.asarray(leg) + np.asarray(partner) + np.asarray(other))
+    near, far = np.asarray(partner)[known], np.asarray(other)[known]
+    fit = ols(np.asarray(leg)[known], near)
+    return wild_bootstrap(fit.alpha + fit.beta * near, far).p
 
 
 def _batch(found: list[AdfResult | None]) -> Confirmations:

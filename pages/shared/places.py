@@ -3,6 +3,7 @@
 PRICES = "pages/market/prices.py"
 PAIR = "pages/market/pair.py"
 CORRELATION = "pages/market/correlation.py"
+SCANNER = "pages/market/scanner.py"
 ALERTS = "pages/operate/alerts.py"
 DATA = "pages/operate/data.py"
 BACKTEST = "pages/research/backtest.py"

@@ -156,7 +156,8 @@ def market_map_chart(symbols: pl.DataFrame, pairs: pl.DataFrame) -> Spec:
     layout["xaxis"] |= bare
     layout["yaxis"] |= bare | {"scaleanchor": "x"}
     layout |= {"hovermode": "closest", "showlegend": False}
-    return {"data": [*lines, _points(placed, important)], "layout": layout}
+    layout["annotations"] = _names(placed, important)
+    return {"data": [*lines, _points(placed)], "layout": layout}
 
 
 def _edges(rows: pl.DataFrame, at: dict[str, tuple[float, float]], stage: str) -> Spec:
@@ -173,27 +174,31 @@ def _edges(rows: pl.DataFrame, at: dict[str, tuple[float, float]], stage: str) -
     }  # fmt: skip
 
 
-def _points(placed: pl.DataFrame, important: set[str]) -> Spec:
-    names: Sequence[str] = placed["symbol"].to_list()
-    labels = short_names(names)
-    is_named = len(names) <= MOST_NAMES
+def _points(placed: pl.DataFrame) -> Spec:
     clusters = placed["cluster"].fill_null(0).to_list()
     colours = [_CLUSTERS[(c - 1) % len(_CLUSTERS)] if c else "$stale" for c in clusters]
     return {
         "type": "scatter",
-        "mode": "markers+text",
+        "mode": "markers",
         "x": [round(v, 5) for v in placed["map_x"].to_list()],
         "y": [round(v, 5) for v in placed["map_y"].to_list()],
         "text": [
-            label if is_named or name in important else ""
-            for name, label in zip(names, labels, strict=True)
-        ],
-        "textposition": "top center",
-        "textfont": {"color": "$ink", "size": 11},
-        "hovertext": [
             f"{name.upper()}<br>{f'cluster {c}' if c else 'in no cluster'}"
-            for name, c in zip(names, clusters, strict=True)
+            for name, c in zip(placed["symbol"].to_list(), clusters, strict=True)
         ],
-        "hovertemplate": "%{hovertext}<extra></extra>",
+        "hovertemplate": "%{text}<extra></extra>",
         "marker": {"color": colours, "size": 9, "line": {"color": "$background", "width": 1}},
     }
+
+
+def _names(placed: pl.DataFrame, important: set[str]) -> list[Spec]:
+    """Return the names as notes beside their points, which are drawn anew at every change."""
+    names: Sequence[str] = placed["symbol"].to_list()
+    is_named = len(names) <= MOST_NAMES
+    places = placed.select("map_x", "map_y").iter_rows()
+    return [
+        {"x": x, "y": y, "text": label, "showarrow": False, "yshift": 13,
+         "font": {"color": "$ink", "size": 11}}
+        for name, label, (x, y) in zip(names, short_names(names), places, strict=True)
+        if is_named or name in important
+    ]  # fmt: skip

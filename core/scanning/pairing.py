@@ -22,7 +22,7 @@ Share = Callable[[float], None]
 Block = tuple[slice, slice]
 
 # Rows of the table: those that passed, then the next best, then those that are the same asset.
-MOST_PASSED, MOST_OTHERS, MOST_SAME = 2_000, 300, 100
+MOST_PASSED, MOST_OTHERS, MOST_SAME = 500, 300, 100
 SPARK_POINTS = 80
 BPS = 1e4
 

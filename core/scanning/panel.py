@@ -168,7 +168,9 @@ def _stretch(
         )
     begin = end - bars * bar
     split = end - test_bars * bar
-    return max(held, begin - (split - begin)), Windows(begin, split, end)
+    # Some bars more, from which closes are carried into the first ones.
+    lead = (split - begin) + settings.carry_bars * bar
+    return max(held, begin - lead), Windows(begin, split, end)
 
 
 def _reason(

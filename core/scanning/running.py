@@ -118,7 +118,7 @@ def scanned(
     tell: Tell = lambda words, share: None,
     scan_id: str | None = None,
 ) -> Iterator[ScanReport]:
-    """Yield the scan as soon as all pairs were compared, then as it is kept in the file.
+    """Yield the scan once all pairs were compared, with its noise floor, and as it is kept.
 
     ``tell`` hears what is done and which share of the whole, and may raise to end it. Raises
     NotEnoughData, ClusterLost, and what the store raises.
@@ -133,15 +133,17 @@ def scanned(
     found = compared(
         panel, settings, where, lambda share: tell(words, _READ + (_COMPARED - _READ) * share)
     )
+    report = replace(
+        _first(store, settings, panel, found, asked_by), started_at=started_at,
+        seconds=time.perf_counter() - began,
+    )  # fmt: skip
+    report = replace(report, id=scan_id or report.id)
+    yield report
     noise = noise_floor(
         panel, settings, where, found,
         lambda share: tell("Measuring the noise", _COMPARED + (_NOISE - _COMPARED) * share),
     )  # fmt: skip
-    report = _first(store, settings, panel, found, noise, asked_by)
-    report = replace(
-        report, id=scan_id or report.id, started_at=started_at,
-        seconds=time.perf_counter() - began,
-    )  # fmt: skip
+    report = replace(report, noise=noise)
     yield report
     report = finals(
         panel, report, where, lambda share: tell("Testing the finalists", _NOISE + 0.5 * share)
@@ -158,7 +160,6 @@ def _first(
     settings: ScanSettings,
     panel: ScanPanel,
     found: Compared,
-    noise: Noise,
     asked_by: str,
 ) -> ScanReport:
     with store.read() as con:
@@ -173,7 +174,7 @@ def _first(
         tested=found.tested,
         same_asset=found.same_asset,
         direct=found.direct,
-        noise=noise,
+        noise=Noise(),
         pairs=pairs,
         symbols=placed_symbols(panel, found),
         passed=passed,

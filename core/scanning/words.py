@@ -27,6 +27,8 @@ def headline(report: ScanReport) -> str:
 def noise_words(report: ScanReport) -> str:
     """Return what share of noise would have passed the same line."""
     noise = report.noise
+    if noise.share is None and not report.is_final:
+        return "Noise floor: being measured."
     if noise.share is None:
         return "Noise floor: not measured; too few bars are held before the training window."
     return (

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from core import cluster as core_cluster
 from core.backtest.sweep import sweep
@@ -25,7 +28,7 @@ from core.scanning.settings import ScanSettings
 from core.store import Store, open_store
 from tests.backtest.test_backtest_checks import ENTRIES, LONG, LONG_ROWS, NO_COST, WINDOWS, spec_of
 from tests.importing.archives import everything, practice_archives
-from tests.scanning.clusters import Cluster, cluster, slow, squared
+from tests.scanning.clusters import ROOT, Cluster, cluster, slow, squared
 from tests.scanning.markets import market_store, planted, walks
 
 SETTINGS = ScanSettings(span="6h", finalists=20, correction="bh", level=0.5)
@@ -173,3 +176,21 @@ def test_a_cluster_that_is_not_there_is_said(
     assert load_settings().dask_address == "tcp://127.0.0.1:1"
     with pytest.raises(ClusterLost, match="unset PERPDUCK_DASK_ADDRESS"):
         list(scanned(market, SETTINGS))
+
+
+def test_the_compose_file_runs_what_is_tested_here(dask: Cluster) -> None:
+    """Its commands are those of `clusters`, with the addresses of its own network."""
+    compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8"))
+    assert set(compose["services"]) == {"scheduler", "worker"}
+    for name, service in compose["services"].items():
+        command = service["command"].split()
+        assert command[:3] == ["python", "-m", f"distributed.cli.dask_{name}"]
+        done = subprocess.run(
+            [sys.executable, *command[1:3], "--help"], capture_output=True, text=True, timeout=60
+        )
+        options = [word for word in command[3:] if word.startswith("--")]
+        assert options
+        assert all(option in done.stdout for option in options), done.stderr
+        assert (ROOT / service["build"]["dockerfile"]).is_file()
+    # Only this machine reaches the scheduler.
+    assert compose["services"]["scheduler"]["ports"] == ["127.0.0.1:8786:8786"]

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from core.errors import DataError
+from core.errors import DataError, NotEnoughData
 from core.stats.adf import AdfResult, adf
 from core.stats.arrays import Floats, Ints
 from core.stats.cointegration import (
+    LEAST_BARS,
     BootstrapResult,
     EngleGranger,
     Johansen,
@@ -75,9 +76,13 @@ def confirmation(y: ArrayLike, x: ArrayLike, alpha: float, beta: float) -> AdfRe
 
     Levels (T,), NaN where a leg has no bar. The null is a unit root, with a constant: the later
     mean may be another. Its textbook p-value holds, as nothing was estimated on this window.
-    Raises as `adf` does.
+    Raises NotEnoughData below 21 common bars, DataError as `adf` does.
     """
     first, second = _common(y, x)
+    if len(first) < LEAST_BARS:
+        raise NotEnoughData(
+            f"the pair has {len(first):,} common bars in the later window; {LEAST_BARS} are needed"
+        )
     return adf(residuals(first, second, alpha, beta))
 
 

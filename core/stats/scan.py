@@ -20,7 +20,7 @@ from core.errors import DataError, NotEnoughData
 from core.stats.adf import longest_lag
 from core.stats.arrays import Floats, Ints
 from core.stats.cointegration import LEAST_BARS
-from core.stats.scan_legs import TILE, Bools, legs_of
+from core.stats.scan_legs import TILE, Bools, Legs, legs_of
 from core.stats.scan_planes import LagChoice
 from core.stats.scan_tile import Plan, TileResult, scan_tile
 
@@ -41,7 +41,7 @@ class ScanResult:
     stands still, common bars are too few, or the residuals follow their own past exactly: then
     statistic, p-value, half-life and z are NaN, lag −1, n_obs and crossings 0. ``is_direct``: the
     pair was computed from its bars. ``y_stale_share`` (N_y,) and ``x_stale_share`` (N_x,): the
-    share of each symbol's bars whose price was carried.
+    share of each symbol's bars whose price was carried, NaN for no bar.
     """
 
     beta: Floats
@@ -93,7 +93,8 @@ def pair_scan(
 
     NaN is a missing bar. A pair's line, deviation and z stand on the bars that both legs have; a
     regression, the half-life, the correlation and the crossings on the steps whose levels (of a
-    regression: back to t − lag) both have. Pairs with fewer than ``least_bars`` common bars, or
+    regression: back to t − lag) both have. ``y_stale`` and ``x_stale`` mark bars whose price was
+    carried, like their panels. Pairs with fewer than ``least_bars`` common bars, or
     fewer rows of the longest regression than so many whole bars give, are not tested.
 
     A pair's figures are the same to the last digit in whatever panel it stands. ``workers``
@@ -121,24 +122,9 @@ def pair_scan(
     _each(scan, places, workers or os.cpu_count() or 1, progress)
     return ScanResult(
         **found,
-        y_stale_share=stale_share(y, y_stale),
-        x_stale_share=stale_share(x, x_stale),
+        y_stale_share=_stale_share(legs_y, y_stale),
+        x_stale_share=_stale_share(legs_x, x_stale),
     )
-
-
-def stale_share(panel: ArrayLike, is_stale: ArrayLike | None) -> Floats:
-    """Return each symbol's share of bars whose price was carried from an earlier bar, (N,).
-
-    ``is_stale`` (T, N) marks such bars of the panel (T, N); None for none. NaN where a symbol has
-    no bar. Raises DataError where the shapes differ.
-    """
-    known = ~np.isnan(np.asarray(panel, dtype=np.float64))
-    stale = np.zeros_like(known) if is_stale is None else np.asarray(is_stale, dtype=bool)
-    if stale.shape != known.shape:
-        raise DataError(f"the stale bars are {stale.shape} and the panel {known.shape}; match them")
-    rows = known.sum(axis=0)
-    share = (stale & known).sum(axis=0) / np.maximum(rows, 1)
-    return np.where(rows > 0, share, np.nan)
 
 
 def block_slices(symbols: int, tiles: int = 2) -> tuple[slice, ...]:
@@ -168,6 +154,21 @@ def joined(parts: Sequence[Sequence[ScanResult]]) -> ScanResult:
         y_stale_share=np.concatenate([row[0].y_stale_share for row in parts]),
         x_stale_share=np.concatenate([part.x_stale_share for part in parts[0]]),
     )
+
+
+def _stale_share(legs: Legs, is_stale: ArrayLike | None) -> Floats:
+    """Return each symbol's share of stale bars, NaN where it has none."""
+    known = legs.known[: legs.count, : legs.bars]
+    rows = known.sum(axis=1)
+    stale = np.zeros(rows.shape)
+    if is_stale is not None:
+        marks = np.asarray(is_stale, dtype=bool)
+        if marks.shape != known.shape[::-1]:
+            raise DataError(
+                f"the stale bars are {marks.shape} and the panel {known.shape[::-1]}; match them"
+            )
+        stale = (marks.T & known).sum(axis=1).astype(np.float64)
+    return np.where(rows > 0, stale / np.maximum(rows, 1), np.nan)
 
 
 def _empty(rows: int, columns: int) -> dict[str, np.ndarray]:

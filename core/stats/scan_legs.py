@@ -1,9 +1,9 @@
 """One side of a scan: its symbols centred and scaled, one a row, in tiles of one shape.
 
-Every product of the scan is of two whole tiles, padded with zeros, cut into the same runs of bars.
-So a pair's sums do not depend on its neighbours, on the place in the tile or on the number of
-BLAS' threads (OpenBLAS adds up one run in order; longer runs it splits differently for one thread
-and for two), and blocks scanned apart are the whole to the last digit.
+Every product of the scan is of two whole tiles, padded with zeros and cut into pieces of one shape.
+So a pair's sums do not depend on its neighbours, on its place in the tile or on the number of
+BLAS' threads (OpenBLAS adds up so few bars in order; longer sums it splits differently for one
+thread and for two), and blocks scanned apart are the whole to the last digit.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from core.stats.arrays import FLAT, Floats
 
 Bools = NDArray[np.bool_]
 
-# Symbols of a tile: 64 costs a third more per product, 256 pads 500 symbols no better.
 TILE = 128
-# Bars of a run: within the depth (256 to 384) that OpenBLAS' kernels take at once.
-RUN = 256
+# Symbols and bars of one BLAS call. Tiles run in threads of ours, and up to 2¹⁸ multiplications
+# OpenBLAS starts none of its own: with them a product took 1.6 times the processors' time, and on
+# a busy machine, where they wait for each other, up to twenty times as long.
+PART = 32
+RUN = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,11 +93,12 @@ def legs_of(panel: ArrayLike, lag: int, name: str) -> Legs:
     values[:] = table.T
     known = np.zeros(levels.shape, dtype=bool)
     known[:, :bars] = True
-    known[:count, :bars] = ~np.isnan(values)
-    is_whole = np.asarray(known[:, :bars].all(axis=1))
-    _demand_finite(values, known[:count, :bars], name)
-    mean, scale, is_flat = _unit(values, known[:count, :bars], bool(is_whole.all()))
-    steps = _steps(levels, known, bars, bool(is_whole.all()))
+    has_gaps = not np.isfinite(values).all()
+    if has_gaps:
+        known[:count, :bars] = ~np.isnan(values)
+        _demand_finite(values, known[:count, :bars], name)
+    mean, scale, is_flat = _unit(values, known[:count, :bars], not has_gaps)
+    steps = _steps(levels, known, bars, not has_gaps)
     rest = len(levels) - count
     return Legs(
         bars=bars,
@@ -105,10 +108,10 @@ def legs_of(panel: ArrayLike, lag: int, name: str) -> Legs:
         known=known,
         mean=np.pad(mean, (0, rest)),
         scale=np.pad(scale, (0, rest), constant_values=1.0),
-        squares=(levels * levels).sum(axis=1),
+        squares=np.einsum("it,it->i", levels, levels),
         step_products=_lagged_products(steps, lag),
         is_flat=np.pad(is_flat, (0, rest), constant_values=True),
-        is_whole=is_whole,
+        is_whole=np.asarray(known[:, :bars].all(axis=1)),
     )
 
 
@@ -120,10 +123,13 @@ def padded(bars: int) -> int:
 
 def products(first: Floats, second: Floats) -> Floats:
     """Return Σₜ first[i, t] · second[j, t] of two tiles (TILE, C): (TILE, TILE)."""
-    runs = -(-first.shape[1] // RUN)
-    left = first.reshape(TILE, runs, -1).transpose(1, 0, 2)
-    right = second.reshape(TILE, runs, -1).transpose(1, 2, 0)
-    return np.asarray(np.matmul(left, right).sum(axis=0))
+    parts, runs = TILE // PART, -(-first.shape[1] // RUN)
+    left = first.reshape(parts, 1, PART, runs, -1).transpose(0, 1, 3, 2, 4)
+    right = second.reshape(1, parts, PART, runs, -1).transpose(0, 1, 3, 4, 2)
+    found = np.empty((TILE, TILE))
+    by_part = found.reshape(parts, PART, parts, PART).transpose(0, 2, 1, 3)
+    np.add.reduce(np.matmul(left, right), axis=2, out=by_part)
+    return found
 
 
 def shifted(steps: Floats, lag: int) -> Floats:
@@ -181,5 +187,6 @@ def _steps(levels: Floats, known: Bools, bars: int, is_whole: bool) -> Floats:
 def _lagged_products(steps: Floats, lag: int) -> Floats:
     width = steps.shape[1]
     return np.stack(
-        [(steps[:, k:] * steps[:, : width - k]).sum(axis=1) for k in range(lag + 1)], axis=1
+        [np.einsum("it,it->i", steps[:, k:], steps[:, : width - k]) for k in range(lag + 1)],
+        axis=1,
     )

@@ -18,7 +18,7 @@ from core.stats.cointegration import engle_granger
 from core.stats.correlation import pearson
 from core.stats.hedge import ols
 from core.stats.reversion import half_life
-from core.stats.scan import ScanResult, block_slices, joined, pair_scan, stale_share
+from core.stats.scan import ScanResult, block_slices, joined, pair_scan
 from core.stats.scan_tile import TileResult
 
 PANEL = every_kind(5, 400)
@@ -263,8 +263,8 @@ def test_the_share_of_carried_bars_stands_beside_each_symbol() -> None:
     assert found.y_stale_share.tolist()[:2] == [0.4, 0.25]
     assert np.isnan(found.y_stale_share[2])
     assert found.x_stale_share.tolist() == [0.0]
-    with pytest.raises(DataError, match="stale"):
-        stale_share(panel, stale[1:])
+    with pytest.raises(DataError, match=r"stale bars are \(49, 3\) and the panel \(50, 3\)"):
+        pair_scan(panel, panel, x_stale=stale[1:])
 
 
 def test_progress_is_told_after_each_tile_and_may_end_the_scan() -> None:

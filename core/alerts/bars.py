@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 
 from core.alerts.machine import Observation
 from core.alerts.maker import Maker
+from core.alerts.reach import ROOM, WIDER, known, most_back_ms, reaches
 from core.alerts.rows import Values
 from core.alerts.seen import (
     Heard,
@@ -29,11 +30,8 @@ from core.alerts.values import Asked, bar_values, hedge_spec, warm_bars
 from core.errors import DataError
 from core.pairs import not_yet
 from core.queries import load_closes
+from core.stats.arrays import Ints
 from core.store import Connection
-
-# Where a leg trades seldom, so many bars take so much longer.
-SPARSE = 4
-
 
 # Closed bars are looked at as they close; bars that still form so often that it takes at most this
 # share of a core. A few rules are looked at in every flush, two hundred every second or two.
@@ -74,8 +72,25 @@ class Due:
         """The start of the bars that its first new value stands on."""
         if self.stand is not None and self.stand.state is not None:
             return epoch_ms(self.stand.context["ts"][-1])
-        times = SPARSE if self.watched.is_sparse else 1
-        return self.first_ms - warm_bars(self.watched.rule) * times * self.watched.bar_ms
+        return self.first_ms - self.back_ms
+
+    @property
+    def back_ms(self) -> int:
+        """How far before its first new bar is read: as far as the last time."""
+        return max(self.watched.back_ms, warm_bars(self.watched.rule) * self.watched.bar_ms)
+
+    def first_row(self, ts_ms: Ints) -> int:
+        """Return the first row to look at, below 0 where rows before it are lacking.
+
+        A new rule sees a few bars before it begins, to know where it stands: bars that are there,
+        unless they would stand on another fit.
+        """
+        first = int(np.searchsorted(ts_ms, self.first_ms))
+        if self.watched.last_ms is not None or self.stand is not None:
+            return first
+        bar, lead = self.watched.bar_ms, self.watched.rule.hold_bars + 1
+        begin = max(self.first_ms, self.watched.begin_ms // bar * bar)
+        return min(first, int(np.searchsorted(ts_ms, begin)) - lead)
 
 
 def look_at_bars(
@@ -102,7 +117,7 @@ def look_at_bars(
                     one.watched.looked_ms, one.watched.own_reason = one.until_ms, values
                     sights.append(Sight(one.watched, reason=values))
                 elif _is_short(one, values):
-                    one.watched.is_sparse = True
+                    one.watched.back_ms = min(one.back_ms * WIDER, most_back_ms(one.watched.rule))
                     again.append(one)
                 else:
                     sights.append(_sight(one, values, heard))
@@ -164,7 +179,8 @@ def _computed(con: Connection, group: Sequence[Due]) -> Sequence[Values | str]:
     closes = load_closes(con, symbols, rules[0].timeframe, start, end)
     asked = [Asked(one.watched.rule, one.stand) for one in group]
     try:
-        return bar_values(asked, closes)
+        made = bar_values(asked, closes)
+        return [known(rule, values) for rule, values in zip(rules, made, strict=True)]
     except DataError as error:
         if len(group) == 1:
             return [str(error)]
@@ -172,16 +188,23 @@ def _computed(con: Connection, group: Sequence[Due]) -> Sequence[Values | str]:
 
 
 def _is_short(one: Due, values: Values) -> bool:
-    """Return whether a value may be known once more time is read."""
-    if one.watched.is_sparse:
+    """Return whether a value may be known once more time is read; remembers what sufficed."""
+    rule, first = one.watched.rule, one.first_row(values.ts_ms)
+    if first >= len(values.ts_ms):
         return False
-    at = int(np.searchsorted(values.ts_ms, one.first_ms))
-    return at == 0 or bool(np.isnan(values.values[at:]).any())
+    reach = -1 if first < 0 else int(reaches(rule, values.ts_ms)[first])
+    if reach < 0:
+        return one.back_ms < most_back_ms(rule)
+    if one.stand is None or one.stand.state is None:
+        needed = int((one.first_ms - reach) * ROOM) + one.watched.bar_ms
+        one.watched.back_ms = min(needed, most_back_ms(rule))
+    return False
 
 
 def _sight(one: Due, values: Values, heard: Heard) -> Sight:
     watched, rule = one.watched, one.watched.rule
-    begin, end = np.searchsorted(values.ts_ms, (one.first_ms, one.until_ms))
+    begin = max(0, one.first_row(values.ts_ms))
+    end = int(np.searchsorted(values.ts_ms, one.until_ms))
     observations = [_seen(values, row, is_closed=True) for row in range(begin, end)]
     last = len(values.ts_ms) - 1
     if rule.when == "live" and last >= end and one.until_ms >= closed_until(watched, heard):
@@ -190,35 +213,33 @@ def _sight(one: Due, values: Values, heard: Heard) -> Sight:
     newest = observations[-1] if observations else None
     reason = ""
     if newest is None and watched.standing.value is None:
-        none = "has no" if not len(values.ts_ms) else "has closed no"
-        reason = f"{rule.subject} {none} {rule.timeframe} bar yet"
+        reason = _no_bar(watched, has_rows=bool(len(values.ts_ms)))
     elif newest is not None and newest.value is None:
-        reason = _not_known(one, values)
-
+        reason = _not_known(one, values, int(np.searchsorted(values.ts_ms, epoch_ms(newest.at))))
     watched.own_reason = reason
-
-    def inputs(at: datetime) -> Mapping[str, object]:
-        at_ms = epoch_ms(at)
-        row = int(np.searchsorted(values.ts_ms, at_ms))
-        found: dict[str, object] = dict(values.inputs(row))
-        if rule.measure.scope == "pair":
-            found |= {"method": rule.method, "price_scale": "log" if rule.is_log else "raw"}
-        found["window_bars"] = rule.window_bars
-        if one.stand is not None:
-            found["fit_as_of"] = one.stand.made_at.isoformat() + "Z"
-        if touched_gap(rule, heard, at_ms):
-            found["trades_missing"] = True
-        return found
-
     return Sight(
         watched,
         observations,
         newest.at if newest else watched.standing.value_at,
         newest.value if newest else watched.standing.value,
         reason,
-        inputs,
+        lambda at: _inputs(one, values, heard, epoch_ms(at)),
         one.until_ms,
     )
+
+
+def _inputs(one: Due, values: Values, heard: Heard, at_ms: int) -> Mapping[str, object]:
+    """Return what the value of a bar was computed from, and how."""
+    rule = one.watched.rule
+    found: dict[str, object] = dict(values.inputs(int(np.searchsorted(values.ts_ms, at_ms))))
+    if rule.measure.scope == "pair":
+        found |= {"method": rule.method, "price_scale": "log" if rule.is_log else "raw"}
+    found["window_bars"] = rule.window_bars
+    if one.stand is not None:
+        found["fit_as_of"] = one.stand.made_at.isoformat() + "Z"
+    if touched_gap(rule, heard, at_ms):
+        found["trades_missing"] = True
+    return found
 
 
 def _seen(values: Values, row: int, *, is_closed: bool) -> Observation:
@@ -227,11 +248,24 @@ def _seen(values: Values, row: int, *, is_closed: bool) -> Observation:
     return Observation(at, None if np.isnan(value) else value, is_closed)
 
 
-def _not_known(one: Due, values: Values) -> str:
+def _no_bar(watched: Watched, *, has_rows: bool) -> str:
+    """Return why nothing was seen: no bar at all, or still what its last bar lacked."""
+    if watched.standing.state.last_at is not None:
+        return watched.own_reason or watched.standing.reason
+    rule = watched.rule
+    return f"{rule.subject} has {'closed no' if has_rows else 'no'} {rule.timeframe} bar yet"
+
+
+def _not_known(one: Due, values: Values, row: int) -> str:
     rule = one.watched.rule
-    held, needed = len(values.ts_ms), warm_bars(rule)
+    at_ms, most_ms = int(values.ts_ms[row]), most_back_ms(rule)
+    held = row + 1 - int(np.searchsorted(values.ts_ms, at_ms - most_ms))
+    needed = warm_bars(rule)
     if held < needed:
-        return f"too few bars yet: {held:,} of {needed:,}"
+        within = (
+            f" within {most_ms / 3_600_000:,.1f} h" if values.ts_ms[0] < at_ms - most_ms else ""
+        )
+        return f"too few bars yet: {held:,} of {needed:,}{within}"
     if rule.measure.scope == "pair" and rule.metric in ("zscore", "spread"):
         return not_yet(hedge_spec(rule), rule.metric)
     return f"not known at the newest bar: not all of the {rule.window_bars:,} bars before are there"

@@ -12,6 +12,7 @@ import polars as pl
 from core.alerts.kept import KeptRule, Standing
 from core.alerts.machine import Firing, Observation, State, advance
 from core.alerts.others import look_at_settlements
+from core.alerts.reach import known, most_back_ms
 from core.alerts.rules import Rule
 from core.alerts.seen import Heard, Watched, epoch_ms, utc
 from core.alerts.stands import last_step, make_stand, make_study, needs_stand, step_s
@@ -27,8 +28,6 @@ DAY_S = 86_400.0
 MOST_FITS = {"coint_p": 24}
 MOST_FITS_ELSE = 150
 MOST_BARS = 100_000
-# Where a leg trades seldom, the bars before take so much longer.
-SPARSE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +108,12 @@ def _shorter(rule: Rule, start: datetime, end: datetime) -> tuple[datetime, str]
 
 def _closes(store: Store, rule: Rule, start: datetime, end: datetime) -> pl.DataFrame:
     """Return all closes that the values between stand on."""
-    before = timedelta(seconds=(warm_bars(rule) * SPARSE + rule.hold_bars + 2) * rule.bar_s)
+    bar = timedelta(seconds=rule.bar_s)
+    before = timedelta(milliseconds=most_back_ms(rule))
     if rule.measure.basis == "range" or needs_stand(rule):
+        before = max(before, bar * 3 * rule.spec.warm_bars)
         before += timedelta(seconds=rule.range_s + step_s(rule))
+    before += bar * (rule.hold_bars + 2)
     with store.read() as con:
         return load_closes(con, sorted(rule.symbols), rule.timeframe, start - before, end)
 
@@ -126,18 +128,21 @@ def _held(
 ) -> Iterator[Observation]:
     """Yield the values as the worker makes them: each stretch on the last fit before it."""
     step, bar = timedelta(seconds=step_s(rule)), timedelta(seconds=rule.bar_s)
-    span = timedelta(seconds=rule.range_s)
+    span, most_back = timedelta(seconds=rule.range_s), timedelta(milliseconds=most_back_ms(rule))
     at = last_step(rule, start)
     while at < end:
-        before = at - span - bar * (warm_bars(rule) * SPARSE + rule.spec.warm_bars)
-        known = closes.filter(pl.col("ts").is_between(before, at + step - bar, closed="left"))
+        # As the worker reads them for a fit.
+        before = at - span - bar * 3 * rule.spec.warm_bars
+        near = closes.filter(pl.col("ts").is_between(before, at + step - bar, closed="left"))
         try:
-            stand = make_stand(rule.spec, known, at - span, at)
+            stand = make_stand(rule.spec, near, at - span, at)
         except DataError as error:
             notes.add(str(error))
         else:
             # The bars that end in [at, at + step) stand on the fit of ``at``.
-            recent = known.filter(pl.col("ts") >= at - bar * (1 + warm_bars(rule) * SPARSE))
+            is_whole = stand.context.height >= rule.spec.warm_bars
+            back = stand.context["ts"][0] if is_whole else at - most_back
+            recent = closes.filter(pl.col("ts").is_between(back, at + step - bar, closed="left"))
             yield from _values(rule, Asked(rule, stand), recent, at - bar, notes)
         at += step
 
@@ -146,7 +151,7 @@ def _values(
     rule: Rule, asked: Asked, closes: pl.DataFrame, begin: datetime, notes: set[str]
 ) -> list[Observation]:
     try:
-        found = bar_values([asked], closes)[0]
+        found = known(rule, bar_values([asked], closes)[0])
     except DataError as error:
         notes.add(str(error))
         return []

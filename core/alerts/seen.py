@@ -46,8 +46,8 @@ class Watched:
     """A rule and where it stands; what else is remembered saves work only.
 
     ``begin_ms``: where a rule that has seen nothing yet begins. ``looked_ms``: closed bars that end
-    up to here were looked at. ``is_sparse``: its legs trade so seldom that more time has to be
-    read. ``own_reason``: why the newest value is not known, beside what keeps from looking.
+    up to here were looked at. ``back_ms``: so far back its last read had to go, 0 before the first.
+    ``own_reason``: why the newest value is not known, beside what keeps from looking.
     ``is_unwritten``: the file has an older value, which differs in nothing but that.
     """
 
@@ -55,7 +55,7 @@ class Watched:
     standing: Standing = field(default_factory=Standing)
     begin_ms: int = 0
     looked_ms: int = 0
-    is_sparse: bool = False
+    back_ms: int = 0
     own_reason: str = ""
     is_unwritten: bool = False
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from core.alerts.bars import Pace, look_at_bars
 from core.alerts.events import Event, write_events
+from core.alerts.fence import Fence, Look
 from core.alerts.kept import (
     RULES,
     Standing,
@@ -48,6 +49,7 @@ class Watch:
         self._shown_s = 0.0
         self.maker = Maker(store)
         self.pace = Pace()
+        self.fence = Fence(judge)
 
     def look(self, con: Connection, heard: Heard) -> int:
         """Look at what is due, inside the caller's transaction; returns how many rules fired.
@@ -64,7 +66,7 @@ class Watch:
         if is_shown:
             self._shown_s = time.monotonic()
         for sight in sights:
-            fired, is_due = judge(sight, is_shown=is_shown)
+            fired, is_due = self.fence.judged(sight, is_shown=is_shown)
             events += fired
             if is_due:
                 changed[sight.watched.kept.id] = sight.watched.standing
@@ -102,13 +104,18 @@ class Watch:
             # Whoever looks here lives.
             "stopped": 0.0,
         }
-        sights = look_at_bars(con, by_basis.get("bars", ()), heard, self.maker, self.pace)
-        sights += look_at_ranges(by_basis.get("range", ()), heard, self.maker)
-        if settled := by_basis.get("settled"):
-            sights += look_at_settlements(con, settled, heard)
-        if contracts := by_basis.get("contract"):
-            sights += look_at_contracts(con, contracts, heard)
-        return sights + look_at_system(by_basis.get("now", ()), heard.now, system)
+        looks: dict[str, Look] = {
+            "bars": lambda rules: look_at_bars(con, rules, heard, self.maker, self.pace),
+            "range": lambda rules: look_at_ranges(rules, heard, self.maker),
+            "settled": lambda rules: look_at_settlements(con, rules, heard),
+            "contract": lambda rules: look_at_contracts(con, rules, heard),
+            "now": lambda rules: look_at_system(rules, heard.now, system),
+        }
+        return [
+            sight
+            for basis, rules in by_basis.items()
+            for sight in self.fence.sights(looks[basis], rules)
+        ]
 
 
 def judge(sight: Sight, *, is_shown: bool = True) -> tuple[list[Event], bool]:

@@ -98,3 +98,20 @@ def test_what_reaches_too_far_back_is_not_known(tmp_path: Path) -> None:
     ts[4] = most + 2001
     assert not np.isfinite(known(rule, values).values[4])
     assert most_back_ms(crossing(1.0, window_bars=50_000)) == 4 * 50_002 * 1000
+
+
+def test_the_reason_stays_while_no_bar_closes(tmp_path: Path) -> None:
+    end = BEGIN_MS + 120_000
+    trades = market_trades(Market(rate=250.0), BEGIN_MS, end)
+    replay = Replay(tmp_path / "r.duckdb")
+    rule_id = replay.rule(crossing(1.0, window_bars=500))
+    reasons = []
+    for ends in (end, end + 5_000, end + 10_000, end + 10_500):
+        replay.play(trades, [ends], BEGIN_MS if ends == end else ends)
+        with replay.store.read() as con:
+            reasons.append(load_standings(con)[rule_id].reason)
+    assert reasons[0].startswith("too few bars yet: ")
+    assert reasons[0].endswith(" of 502")
+    # Two more seconds were settled at the second look; since then nothing traded.
+    assert reasons[1].startswith("too few bars yet: ")
+    assert reasons[1:] == [reasons[1]] * 3

@@ -103,7 +103,7 @@ def _layout(rule: Rule, zone: str) -> Spec:
         "gridcolor": "$grid", "linecolor": "$line", "zeroline": False, "automargin": True,
         "tickfont": {"color": "$muted"}, "fixedrange": True,
     }  # fmt: skip
-    unit = f", {rule.measure.unit}" if rule.measure.unit else ""
+    unit = f", {rule.unit}" if rule.unit else ""
     title = {"font": {"color": "$muted", "size": 12}}
     return {
         "uirevision": "constant",

@@ -64,7 +64,8 @@ def _insert(con: Connection, event: Event, now: datetime) -> None:
         "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, null)",
         [
             event.id, event.kept.id, event.kept.name, rule.metric, rule.y, rule.x, rule.condition,
-            firing.at, rule.timeframe, firing.is_closed, firing.value, _json(event.inputs), now,
+            firing.at, rule.timeframe if rule.bar_s else "", firing.is_closed, firing.value,
+            _json(event.inputs), now,
         ],
     )  # fmt: skip
 

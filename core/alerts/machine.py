@@ -66,8 +66,7 @@ def advance(
         if state.last_at is not None and one.at <= state.last_at:
             continue
         after = _after(rule, state, one)
-        is_late = since is not None and one.at + timedelta(seconds=rule.bar_s) <= since
-        if not is_late and _fires(rule, after, one):
+        if not _is_late(rule, one, since) and _fires(rule, after, one):
             assert one.value is not None
             fired.append(Firing(one.at, one.value, one.is_closed))
             after = replace(after, is_armed=False, fired_at=one.at)
@@ -77,6 +76,15 @@ def advance(
             # The bar itself is still to be seen closed: only that it has fired is remembered.
             state = replace(state, is_armed=False, fired_at=one.at)
     return state, fired
+
+
+def _is_late(rule: Rule, one: Observation, since: datetime | None) -> bool:
+    if since is None:
+        return False
+    if not rule.bar_s:
+        # A moment is named by its second.
+        return one.at < since.replace(microsecond=0)
+    return one.at + timedelta(seconds=rule.bar_s) <= since
 
 
 def _after(rule: Rule, state: State, one: Observation) -> State:

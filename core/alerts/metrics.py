@@ -14,9 +14,10 @@ Basis = Literal["bars", "range", "settled", "now"]
 class Metric:
     """One thing to watch.
 
-    ``unit`` stands behind its values. ``on_close_only``: too dear, or not meaningful, for a bar
-    that still forms. ``rearm`` is the level at which a fired rule is ready again where the rule
-    names none, None for the threshold itself. ``is_state``: true (1) or false (0).
+    ``unit`` stands behind its values (`core.alerts.rules.Rule.unit` has a rule's own).
+    ``on_close_only``: too dear, or not meaningful, for a bar that still forms. ``rearm`` is the
+    level at which a fired rule is ready again where the rule names none, None for the threshold
+    itself. ``is_state``: true (1) or false (0).
     """
 
     name: str
@@ -35,7 +36,10 @@ _ALL = (
         "zscore", "pair", "z-score", "",
         "The spread's distance from its mean in deviations, as Pair draws it.", rearm=1.0,
     ),
-    Metric("spread", "pair", "Spread", "", "y − α − β · x, in the pair's own units."),
+    Metric(
+        "spread", "pair", "Spread", "",
+        "y − α − β · x as Pair draws it: in bps of logs, in the prices' own units else.",
+    ),
     Metric("corr", "pair", "Correlation", "", "Rolling correlation of returns over the window."),
     Metric(
         "corr_break", "pair", "Correlation breakdown", "",
@@ -82,7 +86,7 @@ _ALL = (
     Metric("gap", "system", "Gap open", "trades", "Trades known to be missing.", "now"),
     Metric(
         "stopped", "system", "Worker stopped", "s",
-        "Seconds since the last sign of a worker that is gone.", "now",
+        "Seconds since the last sign of a worker that is gone or stuck.", "now",
     ),
     Metric("disk", "system", "Disk low", "GB", "Free space where the file lies.", "now"),
 )  # fmt: skip

@@ -19,13 +19,13 @@ from core.alerts.seen import (
     utc,
 )
 from core.alerts.stands import Study, last_step, step_s
+from core.alerts.values import BPS
 from core.queries import load_funding, load_symbols
 from core.store import Connection
 
 # A study that was missed for longer than this is not made up for.
 MOST_LATE_STEPS = 48
 SETTLED_BACK = timedelta(days=3)
-BPS = 1e4
 
 
 def look_at_ranges(rules: Sequence[Watched], heard: Heard, maker: Maker) -> list[Sight]:

@@ -186,6 +186,16 @@ class Rule:
         return METRICS[self.metric]
 
     @property
+    def unit(self) -> str:
+        """What stands behind its values and levels; a spread of logs is in bps, as on Pair."""
+        return "bps" if self.is_in_bps else self.measure.unit
+
+    @property
+    def is_in_bps(self) -> bool:
+        """Whether its values are logs that are told in basis points."""
+        return self.metric == "spread" and self.is_log
+
+    @property
     def spec(self) -> PairSpec:
         """The pair as the Pair page would look at it."""
         return self.spec_by(self.method)
@@ -201,8 +211,9 @@ class Rule:
 
     @property
     def bar_s(self) -> int:
-        """Seconds a bar."""
-        return timeframe_seconds(self.timeframe)
+        """Seconds a bar, 0 where it watches moments: settlements, contracts, Perpduck itself."""
+        is_of_moments = self.measure.basis in ("now", "settled")
+        return 0 if is_of_moments else timeframe_seconds(self.timeframe)
 
     @property
     def is_rising(self) -> bool:
@@ -229,7 +240,7 @@ class Rule:
         """When it fires, as a person writes it: z-score crosses above 2."""
         if self.measure.is_state:
             return self.measure.label
-        unit = f" {self.measure.unit}" if self.measure.unit else ""
+        unit = f" {self.unit}" if self.unit else ""
         if self.is_two_sided:
             return (
                 f"{self.measure.label} outside {signed(self.low)} to {signed(self.threshold)}{unit}"

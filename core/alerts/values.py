@@ -29,6 +29,7 @@ from core.queries import alert_breakdown_sql, alert_symbols_sql
 from core.stats.arrays import Floats, Ints
 from core.workbench import compute
 
+BPS = 1e4
 # A breakdown is measured against the mean of so many windows.
 BREAK_WINDOWS = 10
 _HEDGED = ("zscore", "spread", "beta_drift")
@@ -134,7 +135,8 @@ def _hedges(asked: Sequence[Asked], legs: Legs) -> Iterator[Values]:
                 drift = (rows.columns["beta"] - reference) / rows.columns["se_beta"]
             yield rows.values(drift, _HEDGE_INPUTS, {"reference": reference})
         else:
-            yield rows.values(rows.columns[one.rule.metric], _HEDGE_INPUTS)
+            scale = BPS if one.rule.is_in_bps else 1.0
+            yield rows.values(rows.columns[one.rule.metric] * scale, _HEDGE_INPUTS)
 
 
 def _hedge_rows(asked: Sequence[Asked], legs: Legs) -> list[Rows]:

@@ -26,8 +26,11 @@ class Event:
 
     @property
     def id(self) -> str:
-        """The idempotency key: a rule fires at most once a bar."""
-        return f"{self.kept.id}-{epoch_ms(self.firing.at)}"
+        """The idempotency key: a rule fires at most once a bar, until it is edited.
+
+        An edited rule looks anew from its new ``since`` on, and may fire within the same bar.
+        """
+        return f"{self.kept.id}-{epoch_ms(self.firing.at)}.{epoch_ms(self.kept.since)}"
 
 
 def write_events(

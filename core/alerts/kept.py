@@ -110,12 +110,19 @@ def edit_rule(
 
 
 def pause_rule(store: Store, rule_id: str, *, is_paused: bool) -> None:
-    """Pause a rule, or let it go on from now. Raises DataError where there is no such rule."""
+    """Pause a rule, or let it go on from now. Raises DataError where there is no such rule.
+
+    It begins anew, but for its last event: the cooldown goes on through a pause.
+    """
     with store.write() as con:
         before = _one(con, rule_id)
         if before.is_paused != is_paused:
             after = replace(before, is_paused=is_paused, since=utc_now())
+            standing = load_standings(con).get(rule_id, Standing())
             _replace(con, after, is_new=True)
+            if standing.state.fired_at is not None:
+                carried = Standing(State(fired_at=standing.state.fired_at))
+                write_standings(con, {rule_id: carried})
 
 
 def duplicate_rule(store: Store, rule_id: str) -> str:

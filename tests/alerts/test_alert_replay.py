@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,8 @@ import polars as pl
 import pytest
 from replay import BEGIN_MS, SYMBOLS, Replay, at, expected, market_trades, pair_values
 
-from core.alerts.kept import load_events, load_standings
+from core.alerts.kept import Standing, edit_rule, load_events, load_standings, pause_rule
+from core.alerts.machine import State
 from core.alerts.rules import OPS, Op, Rule
 from core.errors import AlertsFailed
 from core.feed.practice.market import Market
@@ -242,6 +244,49 @@ def test_live_fires_within_the_bar_at_the_value_of_that_moment(tmp_path: Path) -
             assert noticed <= bar + timedelta(seconds=62)
     assert not events["is_closed"].all()
     assert events["bar_ts"].is_unique().all()
+
+
+def test_an_edited_rule_fires_again_within_the_bar_that_it_had_fired_on(tmp_path: Path) -> None:
+    """And once only: a restart finds the event of the edited rule in the file."""
+    first = trades().filter(pl.col("symbol") == "arbusdt")
+    edited_ms, end_ms = BEGIN_MS + 180_000, BEGIN_MS + 600_000
+    later = first.filter(pl.col("ts").is_between(at(edited_ms), at(end_ms - 60_000)))["price"]
+    replay = Replay(tmp_path / "r.duckdb")
+    rule = Rule("price", "arbusdt", threshold=float(first["price"].min()) / 2, timeframe="1h",
+                when="live")  # fmt: skip
+    rule_id = replay.rule(rule, BEGIN_MS)
+    replay.play(trades(), steps(20, until_ms=edited_ms), BEGIN_MS)
+    assert [bar for bar, _ in replay.events(rule_id)] == [at(BEGIN_MS)]
+    higher = replace(rule, threshold=float(later.quantile(0.9)))  # type: ignore[arg-type]
+    edit_rule(replay.store, rule_id, "higher", higher)
+    with replay.store.write() as con:
+        con.execute("update alert_rules set since = ?", [at(edited_ms)])
+    begin = edited_ms
+    for end in steps(20, from_ms=edited_ms, until_ms=end_ms):
+        replay.restart()
+        replay.play(trades(), [end], begin)
+        begin = end
+    bars, values = zip(*replay.events(rule_id), strict=True)
+    assert bars == (at(BEGIN_MS), at(BEGIN_MS))
+    assert values[-1] > higher.threshold
+
+
+def test_a_rule_that_goes_on_after_a_pause_keeps_its_cooldown(tmp_path: Path) -> None:
+    replay = Replay(tmp_path / "r.duckdb")
+    rule = Rule("price", "arbusdt", threshold=1e-6, timeframe="1s", cooldown_s=300.0)
+    rule_id = replay.rule(rule, BEGIN_MS)
+    paused_ms, end_ms = BEGIN_MS + 60_000, BEGIN_MS + 480_000
+    replay.play(trades(), steps(20, until_ms=paused_ms), BEGIN_MS)
+    (first,) = [bar for bar, _ in replay.events(rule_id)]
+    for is_paused in (True, False):
+        pause_rule(replay.store, rule_id, is_paused=is_paused)
+        with replay.store.read() as con:
+            assert load_standings(con)[rule_id] == Standing(State(fired_at=first))
+    with replay.store.write() as con:
+        con.execute("update alert_rules set since = ?", [at(paused_ms)])
+    replay.play(trades(), steps(20, from_ms=paused_ms, until_ms=end_ms), paused_ms)
+    second = replay.events(rule_id)[1][0]
+    assert timedelta(seconds=300) <= second - first <= timedelta(seconds=303)
 
 
 def test_a_rule_that_cannot_be_looked_at_says_why(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from core.store import Connection, Store
 from core.trade_writer import bump_versions, utc_now
 
 RULES, EVENTS = "alert_rules", "alert_events"
+# Somebody else than the worker looked: what it remembers of the standings is old.
+LOOKED = "alert_looks"
 LONGEST_NAME = 120
 
 _COLUMNS = (

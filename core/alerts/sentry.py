@@ -1,7 +1,10 @@
 """An eye on the worker from outside it: a dead worker cannot say that it is dead.
 
-The app and ``ingest_worker.py --check`` look at rules on the worker and on the feed while no
-worker lives, and deliver what waits; a worker that lives does both itself.
+The app and ``ingest_worker.py --check`` look at rules on the worker and on the feed, and deliver
+what waits, while no worker lives or the one that does has not written for `SILENT_S`; a worker that
+writes does both itself. No event is doubled by one that comes back: whoever looks reads where the
+rules stand, and asks whether the worker is stuck, inside the transaction that writes it; and
+where others looked, the worker reads that again before it looks (`LOOKED`).
 """
 
 from __future__ import annotations
@@ -13,15 +16,22 @@ from datetime import datetime
 
 from core.alerts.delivery import deliver_due
 from core.alerts.events import write_events
-from core.alerts.kept import KeptRule, Standing, load_rules, load_standings, write_standings
+from core.alerts.kept import (
+    LOOKED,
+    KeptRule,
+    Standing,
+    load_rules,
+    load_standings,
+    write_standings,
+)
 from core.alerts.others import look_at_system
 from core.alerts.seen import Sight, Watched
 from core.alerts.watch import judge
 from core.config import Settings
 from core.queries import load_symbol_status, load_worker_status
 from core.store import Connection, Store
-from core.supervisor import WorkerLock
-from core.trade_writer import utc_now
+from core.supervisor import SILENT_S, WorkerLock
+from core.trade_writer import bump_versions, utc_now
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +40,30 @@ LOOK_S = 5.0
 
 
 def keep_watch(store: Store, settings: Settings, *, now: datetime | None = None) -> int:
-    """Do what the worker of the file would do for its alerts, if none lives.
+    """Do what the worker of the file would do for its alerts, if none lives or it is stuck.
 
     Returns how many rules fired. Raises StoreError where the file cannot be read or written.
     """
-    if not store.exists() or WorkerLock(store.path).is_held():
+    now = now or utc_now()
+    if not store.exists() or _is_cared_for(store, now):
         return 0
-    fired = _look(store, settings.alert_urls, now or utc_now())
+    fired = _look(store, settings.alert_urls, now)
     deliver_due(store, settings)
     return fired
+
+
+def _is_cared_for(store: Store, now: datetime, con: Connection | None = None) -> bool:
+    """Return whether a worker lives that has written lately, or is just starting."""
+    lock = WorkerLock(store.path)
+    if not lock.is_held():
+        return False
+    if con is None:
+        with store.read() as con:
+            return _is_cared_for(store, now, con)
+    status = load_worker_status(con)
+    if status is None or status.pid != lock.read_pid():
+        return True
+    return (now - status.updated_at).total_seconds() <= SILENT_S
 
 
 def _look(store: Store, default_urls: Sequence[str], now: datetime) -> int:
@@ -46,6 +71,8 @@ def _look(store: Store, default_urls: Sequence[str], now: datetime) -> int:
         if not _rules(con):
             return 0
     with store.write() as con:
+        if _is_cared_for(store, now, con):
+            return 0
         known = _known(con, now)
         standings = load_standings(con)
         watched = [Watched(kept, standings.get(kept.id, Standing())) for kept in _rules(con)]
@@ -57,6 +84,7 @@ def _look(store: Store, default_urls: Sequence[str], now: datetime) -> int:
         ]
         events = [event for sight in sights for event in judge(sight)[0]]
         write_standings(con, {one.kept.id: one.standing for one in watched})
+        bump_versions(con, [LOOKED])
         return write_events(con, events, default_urls, now)
 
 

@@ -15,6 +15,7 @@ from core.alerts.bars import Pace, look_at_bars
 from core.alerts.events import Event, write_events
 from core.alerts.fence import Fence, Look
 from core.alerts.kept import (
+    LOOKED,
     RULES,
     Standing,
     load_rules,
@@ -44,7 +45,7 @@ class Watch:
 
     def __init__(self, store: Store, default_urls: Sequence[str] = ()) -> None:
         self._default_urls = tuple(default_urls)
-        self._version = -1
+        self._version = self._looked = -1
         self._watched: dict[str, Watched] = {}
         self._shown_s = 0.0
         self.maker = Maker(store)
@@ -78,11 +79,11 @@ class Watch:
         self._version, self._watched = -1, {}
 
     def _follow(self, con: Connection) -> None:
-        version = load_version(con, RULES)
-        if version == self._version:
+        version, looked = load_version(con, RULES), load_version(con, LOOKED)
+        if (version, looked) == (self._version, self._looked):
             return
         standings = load_standings(con)
-        before = self._watched
+        before = self._watched if looked == self._looked else {}
         self._watched = {}
         for kept in load_rules(con):
             known = before.get(kept.id)
@@ -90,7 +91,7 @@ class Watch:
                 self._watched[kept.id] = known
             else:
                 self._watched[kept.id] = Watched(kept, standings.get(kept.id, Standing()))
-        self._version = version
+        self._version, self._looked = version, looked
 
     def _sights(self, con: Connection, active: list[Watched], heard: Heard) -> list[Sight]:
         by_basis: dict[str, list[Watched]] = {}

@@ -9,7 +9,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-from core.alerts.outbox import Parcel, claim, next_due, sent_lately, settle
+from core.alerts.outbox import claim, next_due, sent_lately, settle
+from core.alerts.parcels import Parcel
 from core.alerts.sending import Answer, as_test, send
 from core.alerts.targets import check_target, masked
 from core.config import Settings

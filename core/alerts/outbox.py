@@ -6,14 +6,13 @@ claimant dies it is taken again. So each is sent at least once, under the same k
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.alerts.kept import EVENTS, load_rules
-from core.alerts.sending import Answer, Message
+from core.alerts.parcels import NOT_JSON, Parcel, make_parcel
+from core.alerts.sending import LONGEST_RETRY_AFTER_S, Answer
 from core.alerts.targets import masked, target_key
 from core.config import Settings
 from core.errors import DataError
@@ -24,18 +23,6 @@ from core.trade_writer import bump_versions, utc_now
 CLAIM = timedelta(seconds=60)
 FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 300.0
 MOST_EVENTS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """Events that go to one target in one message, and how often that failed before."""
-
-    target: str
-    url: str
-    label: str
-    tries: int
-    event_ids: tuple[str, ...]
-    message: Message
 
 
 def enqueue(con: Connection, event_ids: Sequence[str], urls: Sequence[str], now: datetime) -> None:
@@ -100,15 +87,40 @@ def claim(
         if target in busy:
             continue
         until, why = _not_before(settings, now, lately.get(target, ()))
+        if until is None and (until := left_alone_until(con, target, now)) is not None:
+            why = f"its target failed and is left alone until {until:%H:%M:%S} UTC"
         if until is not None:
             _put_off(con, target, ids, until, why)
             continue
         taken = ids[:MOST_EVENTS]
         _put_off(con, target, taken, now + CLAIM)
-        parcels.append(_parcel(con, target, url, label, taken))
+        parcel = make_parcel(con, target, url, label, taken)
+        if parcel.hopeless:
+            _give_up(con, target, parcel.hopeless, now)
+        if parcel.event_ids:
+            parcels.append(parcel)
     if rows:
         bump_versions(con, [EVENTS])
     return parcels
+
+
+def left_alone_until(con: Connection, target: str, now: datetime) -> datetime | None:
+    """Return until when a target that failed is to be left alone; None where it need not be.
+
+    What failed says it: each waits as long as the target asked for, or as its failures say. What
+    died keeps the target's own wish.
+    """
+    row = con.execute(
+        "select max(next_at) from alert_deliveries "
+        "where target = $target and tries > 0 and state <> 'sent' "
+        # No target can ask for more: what waits for longer waits for the end of quiet hours.
+        "and next_at > $now and next_at <= $longest",
+        {
+            "target": target, "now": now,
+            "longest": now + timedelta(seconds=LONGEST_RETRY_AFTER_S),
+        },
+    ).fetchone()  # fmt: skip
+    return row[0] if row else None
 
 
 def _not_before(
@@ -128,56 +140,48 @@ def _put_off(
     con: Connection, target: str, ids: Sequence[str], until: datetime, why: str | None = None
 ) -> None:
     con.execute(
-        "update alert_deliveries set next_at = $until, note = coalesce($why, note) "
+        "update alert_deliveries set next_at = $until, "
+        # Why it failed says more than what it waits for now.
+        "note = if($why is null or tries > 0, note, $why) "
         "where target = $target and event_id in (select unnest($ids)) and state = 'waiting'",
         {"until": until, "why": why, "target": target, "ids": list(ids)},
     )
 
 
-def _parcel(con: Connection, target: str, url: str, label: str, ids: Sequence[str]) -> Parcel:
-    rows = con.execute(
-        "select e.id, e.name, e.metric, e.y, e.x, e.condition, e.bar_ts, e.timeframe, "
-        "e.is_closed, e.value, e.inputs, e.noticed_at, d.tries from alert_events as e "
-        "inner join alert_deliveries as d on d.event_id = e.id and d.target = $target "
-        "where e.id in (select unnest($ids)) order by e.noticed_at, e.id",
-        {"target": target, "ids": list(ids)},
-    ).fetchall()
-    events, lines = [], []
-    for key, name, metric, y, x, condition, bar, timeframe, closed, value, inputs, at, _ in rows:
-        symbols = [symbol.upper() for symbol in (y, x) if symbol]
-        subject = " / ".join(symbols) or "Perpduck"
-        lines.append(f"{subject}: {condition}, {value:g} at {bar:%Y-%m-%d %H:%M:%S} UTC ({name})")
-        events.append(
-            {
-                "key": key, "rule": key.rpartition("-")[0], "name": name, "metric": metric,
-                "symbols": symbols, "condition": condition, "bar": f"{bar.isoformat()}Z",
-                "timeframe": timeframe, "is_closed": closed, "value": value,
-                "inputs": json.loads(inputs), "noticed_at": f"{at.isoformat()}Z",
-            }
-        )  # fmt: skip
-    title = f"Perpduck: {rows[0][1]}" if len(rows) == 1 else f"Perpduck: {len(rows)} alerts"
-    tries = max((row[-1] for row in rows), default=0)
-    # The first event names the message: a repetition of it has the same key.
-    message = Message(ids[0], title, "\n".join(lines), events)
-    return Parcel(target, url, label, tries, tuple(ids), message)
+def _give_up(con: Connection, target: str, ids: Sequence[str], now: datetime) -> None:
+    """End what no message can hold: to try it again is of no use."""
+    con.execute(
+        "update alert_deliveries set state = 'dead', tries = tries + 1, next_at = $now, "
+        "note = $note, url = '' "
+        "where target = $target and event_id in (select unnest($ids)) and state = 'waiting'",
+        {"now": now, "note": NOT_JSON, "target": target, "ids": list(ids)},
+    )
 
 
 def settle(
     con: Connection, parcel: Parcel, answer: Answer, settings: Settings, now: datetime
 ) -> None:
-    """Write down what came of a parcel: sent, to be tried again, or dead."""
-    tries = parcel.tries + 1
-    is_dead = not answer.is_taken and (answer.is_final or tries >= settings.alert_tries)
-    state = "sent" if answer.is_taken else "dead" if is_dead else "waiting"
-    next_at = now + timedelta(seconds=0 if state != "waiting" else _wait_s(tries, answer))
+    """Write down what came of a parcel: sent, to be tried again, or dead.
+
+    Each event has tries of its own: one that just came does not die with those before it.
+    """
+    wait_s = 0.0
+    if not (answer.is_taken or answer.is_final):
+        wait_s = _wait_s(parcel.tries + 1, answer)
     con.execute(
-        # Once it is settled nobody needs the secrets in the URL.
-        "update alert_deliveries set state = $state, tries = tries + 1, next_at = $next_at, "
-        "note = $note, url = if($state = 'waiting', url, ''), "
-        "sent_at = if($state = 'sent', $now, null) "
+        # Once it is settled nobody needs the secrets in the URL. What is dead waits for nothing,
+        # but the target may have asked to be left alone.
+        "update alert_deliveries set tries = tries + 1, note = $note, "
+        "state = case when $taken then 'sent' when $final or tries + 1 >= $most then 'dead' "
+        "else 'waiting' end, "
+        "next_at = if(tries + 1 >= $most, $asked_at, $next_at)::timestamp, "
+        "url = if($taken or $final or tries + 1 >= $most, '', url), "
+        "sent_at = if($taken, $now, null)::timestamp "
         "where target = $target and event_id in (select unnest($ids)) and state = 'waiting'",
         {
-            "state": state, "next_at": next_at, "note": answer.note, "now": now,
+            "taken": answer.is_taken, "final": answer.is_final, "most": settings.alert_tries,
+            "next_at": now + timedelta(seconds=wait_s), "note": answer.note, "now": now,
+            "asked_at": now + timedelta(seconds=wait_s if answer.retry_after_s else 0.0),
             "target": parcel.target, "ids": list(parcel.event_ids),
         },
     )  # fmt: skip

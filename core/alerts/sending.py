@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -86,9 +87,14 @@ def _post(url: str, message: Message) -> Answer:
         "sent_at": f"{utc_now().isoformat(timespec='milliseconds')}Z",
     }
     try:
+        content = json.dumps(payload, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, TypeError) as error:
+        # It will not be otherwise the next time.
+        return Answer(False, f"cannot be written as JSON ({type(error).__name__})", is_final=True)
+    try:
         # Not whatever loop the process prefers: the guard hears of this one's connects.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            response = runner.run(_posted(url, message.key, payload))
+            response = runner.run(_posted(url, message.key, content))
     except TimeoutError:
         return Answer(False, f"no answer within {TOTAL_S:.0f} s")
     except httpx.TimeoutException as error:
@@ -99,7 +105,7 @@ def _post(url: str, message: Message) -> Answer:
     return judged(response.status_code, response.headers.get("retry-after"))
 
 
-async def _posted(url: str, key: str, payload: dict[str, object]) -> httpx.Response:
+async def _posted(url: str, key: str, content: bytes) -> httpx.Response:
     """Post and return status and headers; the answer's body is left unread."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
@@ -109,11 +115,13 @@ async def _posted(url: str, key: str, payload: dict[str, object]) -> httpx.Respo
         (unquote(parts.username or ""), unquote(parts.password or "")) if parts.username else None
     )
     limits = httpx.Timeout(READ_S, connect=CONNECT_S)
-    headers = {"Idempotency-Key": key, "User-Agent": "Perpduck"}
+    headers = {
+        "Content-Type": "application/json", "Idempotency-Key": key, "User-Agent": "Perpduck",
+    }  # fmt: skip
     async with (
         asyncio.timeout(TOTAL_S),
         httpx.AsyncClient(timeout=limits, trust_env=False, follow_redirects=False) as client,
-        client.stream("POST", clean, json=payload, headers=headers, auth=auth) as response,
+        client.stream("POST", clean, content=content, headers=headers, auth=auth) as response,
     ):
         return response
 

@@ -144,7 +144,14 @@ def rules(source: sources.Source, pulse: Pulse, zone: str) -> None:
 def form(source: sources.Source, pulse: Pulse, zone: str) -> None:
     """Show the form, for a new rule or for the one that is changed."""
     if st.session_state.get(EDITING):
-        st.markdown(f"#### Change “{escaped(str(value('name')))}”")
+        with st.container(
+            horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
+        ):
+            st.markdown(f"#### Change “{escaped(str(value('name')))}”", width="content")
+            st.button(
+                "New rule instead", icon=":material/add_alert:", key="new-instead", on_click=renew,
+                help="Leave this rule as it is, and begin another.",
+            )  # fmt: skip
         st.caption("Where what it watches is changed, it begins anew from now on.")
     rule_form(source, pulse, zone)
 

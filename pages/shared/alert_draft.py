@@ -20,6 +20,7 @@ from pages.shared.pair_pickers import FIRST_PAIRS, METHOD_LABELS
 
 PREFIX = "rule_"
 EDITING, TARGETS = "_rule_editing", "_rule_targets"
+NEW_TARGET = "rule_new_target"
 SCOPES = {"pair": "Pair", "symbol": "Symbol", "system": "System"}
 SPANS = {"15m": 900.0, "1h": 3_600.0, "6h": 21_600.0, "1d": 86_400.0, "7d": 604_800.0,
          "30d": 30 * 86_400.0}  # fmt: skip
@@ -104,7 +105,8 @@ def renew() -> None:
     """Empty the form for a new rule; what is watched stays as it was."""
     for name in _DEFAULTS:
         st.session_state.pop(key(name), None)
-    st.session_state.pop(EDITING, None)
+    for name in (EDITING, NEW_TARGET):
+        st.session_state.pop(name, None)
     st.session_state[TARGETS] = []
 
 

@@ -101,9 +101,8 @@ def levels() -> None:
             _level("low", f"Lower{unit}", "Fires below this level.")
         _level("threshold", f"{'Upper' if is_band else 'Threshold'}{unit}", "The level itself.")
         if not is_band or metric.rearm is not None:
-            name = SHORT[metric.name]
             _level(
-                "rearm", f"Ready again at {f'|{name}|' if is_band else name}{unit}",
+                "rearm", f"Ready again at{f' |{SHORT[metric.name]}|' if is_band else ''}{unit}",
                 "Having fired it waits until the value has come back past this level, so that "
                 "one that wavers around the threshold does not fire again and again.",
                 empty=_rearm_default(),
@@ -119,16 +118,15 @@ def _level(name: str, label: str, words: str, *, empty: str = "") -> None:
 
 def _rearm_default() -> str:
     """Return what an empty re-arm level means for the levels as they are, in words."""
-    if METRICS[value("metric")].rearm is None:
-        return "the threshold"
     try:
-        level = rearm_level(replace(rule_said(), rearm=None))
+        rule = replace(rule_said(), rearm=None)
     except DataError:
         # What is wrong with the rule is said beside the form.
-        return "the usual"
+        return ""
+    level = rearm_level(rule)
     if level is None:
-        return "the threshold"
-    return f"{'>' if value('op') in ('below', 'crosses_below') else '<'} {signed(level)}"
+        return f"{'≥' if rule.is_falling else '≤'} {signed(rule.threshold)}"
+    return f"{'>' if rule.is_falling else '<'} {signed(level)}"
 
 
 def basis() -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.alerts.kept import add_rule, edit_rule
 from core.alerts.rules import Rule
+from core.config import load_settings
 from core.errors import DataError, PerpduckError
 from core.live.feeder import feeder
 from core.live.pulse import Pulse
@@ -14,7 +15,7 @@ from pages.shared.alert_draft import EDITING, TARGETS, begin, key, renew, rule_s
 from pages.shared.alert_fields import basis, judged, levels, times, what
 from pages.shared.alert_news import escaped
 from pages.shared.alert_preview import preview_panel
-from pages.shared.alert_targets import target_fields
+from pages.shared.alert_targets import take_typed, target_fields
 from pages.shared.alert_words import subject_words
 
 SAVE_ERROR, SAVED = "_rule_error", "_rule_saved"
@@ -102,6 +103,8 @@ def _save(source: sources.Source) -> None:
     state = st.session_state
     try:
         rule = rule_said()
+        # A target that was typed and not yet added is meant all the same.
+        take_typed(load_settings())
         name = str(value("name")).strip() or name_of(rule)
         targets = list(state.get(TARGETS, []))
         if editing := state.get(EDITING):

@@ -10,10 +10,10 @@ from core.alerts.delivery import send_test
 from core.alerts.targets import check_target, masked
 from core.config import Settings, load_settings
 from core.errors import PerpduckError
-from pages.shared.alert_draft import TARGETS
+from pages.shared.alert_draft import NEW_TARGET, TARGETS
 
 MOST = 10
-_NEW, _ERROR, _RESULTS = "rule_new_target", "_target_error", "_target_results"
+_ERROR, _RESULTS = "_target_error", "_target_results"
 EXAMPLES = """A target is one URL, as the `apprise` library writes them: the service, then its keys.
 
 - Telegram: `tgram://bot-token/chat-id`
@@ -40,7 +40,7 @@ def target_fields() -> None:
             )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="bottom", key="new-target"):
         st.text_input(
-            "Add a target", key=_NEW, type="password", autocomplete="off",
+            "Add a target", key=NEW_TARGET, type="password", autocomplete="off",
             placeholder="URL of a service or web hook", disabled=len(own) >= MOST,
             help="Kept for this rule alone; shown masked once it is added.",
         )  # fmt: skip
@@ -75,21 +75,23 @@ def plain(label: str) -> str:
     return f"`{label.replace('`', '')}`"
 
 
-def _add(settings: Settings) -> None:
-    url = str(st.session_state.get(_NEW) or "").strip()
+def take_typed(settings: Settings) -> None:
+    """Add the target that stands in the field, if any. Raises DataError where it cannot be used."""
+    url = str(st.session_state.get(NEW_TARGET) or "").strip()
     if not url:
         return
     own: list[str] = st.session_state.setdefault(TARGETS, [])
-    if url in own:
-        st.session_state[_ERROR] = "That target is there already."
-    else:
-        try:
-            check_target(url, settings)
-        except PerpduckError as error:
-            st.session_state[_ERROR] = str(error)
-            return
+    if url not in own:
+        check_target(url, settings)
         own.append(url)
-    st.session_state[_NEW] = ""
+    st.session_state[NEW_TARGET] = ""
+
+
+def _add(settings: Settings) -> None:
+    try:
+        take_typed(settings)
+    except PerpduckError as error:
+        st.session_state[_ERROR] = str(error)
 
 
 def _drop(place: int) -> None:

@@ -145,7 +145,10 @@ def test_the_form_tells_where_a_rule_is_ready_again(app: App, pairs: Store) -> N
     page.number_input(key="rule_threshold").set_value(-2.0).run()
     assert told() == "> −1"
     page.number_input(key="rule_threshold").set_value(-0.5).run()
-    assert told() == "the threshold"
+    assert told() == "≥ −0.5"
+    page.segmented_control(key="rule_scope").set_value("system").run()
+    assert told() == "≤ 60"
+    assert {"Ready again at (s)"} <= fields(page)
 
 
 def test_what_contradicts_itself_is_said_at_once(app: App, pairs: Store) -> None:
@@ -334,6 +337,44 @@ def test_a_target_that_cannot_be_used_is_refused_without_its_secret(app: App, pa
     page.button(key="drop-target-0").click().run()
     page.button(key="save-rule").click().run()
     assert kept_rules(pairs)[0].targets == ()
+
+
+@pytest.mark.parametrize("button", ["save-rule", "add-example"])
+def test_a_target_that_was_only_typed_is_taken_with_the_rule(
+    app: App, pairs: Store, button: str
+) -> None:
+    page = app(ALERTS)
+    page.text_input(key="rule_new_target").set_value(f" {HOOK}")
+    page.button(key=button).click().run()
+    (kept,) = kept_rules(pairs)
+    assert kept.targets == (HOOK,)
+    assert not any(secret in everything(page) for secret in SECRETS)
+    page.segmented_control(key="alerts").set_value("form").run()
+    assert page.text_input(key="rule_new_target").value == ""
+
+
+def test_a_typed_target_that_cannot_be_used_keeps_the_rule_back(app: App, pairs: Store) -> None:
+    page = app(ALERTS, alerts="New rule")
+    page.text_input(key="rule_new_target").set_value("http://127.0.0.1:9/T0PSECRET")
+    page.button(key="save-rule").click().run()
+    assert kept_rules(pairs) == []
+    (told,) = [one.value for one in page.error]
+    assert "private network" in told
+    assert "T0PSECRET" not in told
+    # What was typed is still there to be mended.
+    assert page.text_input(key="rule_new_target").value
+    page.button(key="leave-rule").click().run()
+    assert not page.text_input(key="rule_new_target").value
+
+
+def test_while_a_rule_is_changed_a_new_one_can_be_begun(app: App, pairs: Store) -> None:
+    kept = ruled(pairs, zscore(threshold=3.0))
+    page = act(app(ALERTS), kept.id, "edit")
+    page.button(key="new-instead").click().run()
+    assert not page.exception
+    assert "Change “" not in words(page)
+    assert page.button(key="save-rule").label == "Add rule"
+    assert page.number_input(key="rule_threshold").value == 2.0
 
 
 def test_a_link_fills_the_form(app: App, pairs: Store) -> None:

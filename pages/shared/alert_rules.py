@@ -48,24 +48,8 @@ _ICONS = {
 }  # fmt: skip
 
 
-# Two hundred rules are read by scrolling: close lines, and the menu in the corner on a phone.
-_CSS = """<style>
-.st-key-rules-rows [data-testid="stColumn"] [data-testid="stVerticalBlock"] { gap: .35rem; }
-.st-key-rules-rows [class*="st-key-card-"] {
-  padding: .5rem .8rem; font-variant-numeric: tabular-nums; }
-@media (max-width: 640px) {
-  .st-key-rules-rows [class*="st-key-card-"] { position: relative; }
-  .st-key-rules-rows [class*="st-key-rule-menu-"] {
-    position: absolute; top: .5rem; right: .5rem; width: auto; }
-  .st-key-rules-rows [data-testid="stHorizontalBlock"] { gap: .5rem; }
-  .st-key-rules-rows [data-testid="stColumn"]:first-child { padding-right: 4.5rem; }
-}
-</style>"""
-
-
 def rules_list(source: sources.Source, zone: str) -> None:
     """Show what the list is filtered by, and the list."""
-    st.html(_CSS)
     with st.container(horizontal=True, vertical_alignment="center", key="rules-bar"):
         st.text_input(
             "Filter", key="rules-filter", type="search", placeholder="Filter by name or symbol",

@@ -27,7 +27,8 @@ _COLOURS = {
     "never": "gray",
 }
 # Tabular digits everywhere, and controls that stay on one line on a phone: all that the theme
-# cannot say. The selectors are Streamlit's documented .st-key classes and test ids.
+# cannot say. The selectors are Streamlit's documented .st-key classes and test ids. A page has no
+# style of its own: it would stand where toasts do, and the next toast would take its place.
 _CSS = """<style>
 [data-testid="stMetricValue"], [data-testid="stMetricDelta"], .st-key-pill button {
   font-variant-numeric: tabular-nums; }
@@ -37,7 +38,19 @@ _CSS = """<style>
 :is(.st-key-cards, .st-key-honesty) [data-testid="stMetricChart"] { margin-bottom: .4rem; }
 .st-key-pill button { white-space: nowrap; }
 .st-key-source button { text-transform: capitalize; }
-@media (max-width: 640px) { .st-key-cards [data-testid="stMetricChart"] { display: none; } }
+[data-testid="stCaptionContainer"] { opacity: .68; }
+[data-testid="stCaptionContainer"] code { color: inherit; background: none; padding: 0; }
+.st-key-rules-rows [data-testid="stColumn"] [data-testid="stVerticalBlock"] { gap: .35rem; }
+.st-key-rules-rows [class*="st-key-card-"] {
+  padding: .5rem .8rem; font-variant-numeric: tabular-nums; }
+@media (max-width: 640px) {
+  .st-key-cards [data-testid="stMetricChart"] { display: none; }
+  .st-key-rules-rows [class*="st-key-card-"] { position: relative; }
+  .st-key-rules-rows [class*="st-key-rule-menu-"] {
+    position: absolute; top: .5rem; right: .5rem; width: auto; }
+  .st-key-rules-rows [data-testid="stHorizontalBlock"] { gap: .5rem; }
+  .st-key-rules-rows [data-testid="stColumn"]:first-child { padding-right: 4.5rem; }
+}
 </style>"""
 
 

@@ -114,6 +114,57 @@ def test_a_deep_link_opens_the_form_filled(alert_server: Server, chart_page: Ope
     page.get_by_text("OP / ARB", exact=True).wait_for()
 
 
+def test_a_toast_leaves_the_list_as_it_was(alert_server: Server, chart_page: Open) -> None:
+    """A style of the page's own would vanish as the toast comes."""
+    store = store_of(alert_server)
+    kept = ruled(store, zscore(), "In its place", targets=[HOOK])
+    page = chart_page(viewport=PHONE).page
+    page.goto(f"{alert_server.url}/alerts?source=practice")
+    menu = page.locator(f".st-key-rule-menu-{kept.id}")
+    card = page.locator(f".st-key-card-{kept.id}")
+    menu.wait_for()
+
+    def is_in_the_corner() -> bool:
+        inner, outer = menu.bounding_box(), card.bounding_box()
+        return bool(inner["y"] - outer["y"] < 20)
+
+    wait(page, is_in_the_corner, "the menu is not in the corner")
+    page.wait_for_timeout(2500)  # the pill has looked once: what fires from now on is news
+    fire(store, kept, urls=[HOOK])
+    page.locator("[data-testid=stToast]").get_by_text("In its place").wait_for()
+    page.wait_for_timeout(1500)
+    assert is_in_the_corner()
+
+
+CONTRAST = """element => {
+  const rgb = text => text.match(/[\\d.]+/g).map(Number)
+  const light = c => c.slice(0, 3).map(v => v / 255)
+    .map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0)
+  let opacity = 1, ground = [255, 255, 255], found = false
+  for (let at = element; at; at = at.parentElement) {
+    const style = getComputedStyle(at), back = rgb(style.backgroundColor)
+    opacity *= Number(style.opacity)
+    if (!found && (back.length < 4 || back[3] === 1)) { ground = back; found = true }
+  }
+  const ink = rgb(getComputedStyle(element).color)
+  const share = opacity * (ink.length > 3 ? ink[3] : 1)
+  const shown = ink.slice(0, 3).map((v, i) => v * share + ground[i] * (1 - share))
+  const [a, b] = [light(shown), light(ground)].sort((x, y) => y - x)
+  return (a + .05) / (b + .05)
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_masked_target_can_be_read(alert_server: Server, chart_page: Open, scheme: str) -> None:
+    ruled(store_of(alert_server), zscore(), "Masked", targets=[HOOK])
+    page = chart_page(color_scheme=scheme).page
+    page.goto(f"{alert_server.url}/alerts?source=practice")
+    code = page.locator(".st-key-rules-rows code").first
+    code.wait_for()
+    assert code.evaluate(CONTRAST) >= 4.5
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_screens_fit_and_are_kept(

@@ -64,12 +64,13 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Events since a moment and not acknowledged at all; deliveries that wait and that are dead."""
+    """All events, those since a moment, those not acknowledged; deliveries waiting and dead."""
 
     recent: int = 0
     unseen: int = 0
     waiting: int = 0
     dead: int = 0
+    events: int = 0
 
 
 def load_rules(con: Connection) -> list[KeptRule]:
@@ -171,7 +172,7 @@ def load_events(
         "from alert_events as e left join alert_deliveries as d on d.event_id = e.id "
         "where ($rule is null or e.rule_id = $rule) "
         "and ($y is null or (e.y = $y and e.x = $x)) "
-        "group by all order by e.noticed_at desc, e.id desc limit $limit",
+        "group by all order by e.noticed_at desc, e.bar_ts desc, e.id desc limit $limit",
         params={"rule": rule_id, "limit": limit, "y": y, "x": x},
     ).pl()
     return frame.with_columns(pl.col(pl.Datetime("us")).dt.cast_time_unit("ms"))
@@ -180,8 +181,9 @@ def load_events(
 def load_deliveries(con: Connection, *, limit: int = 500) -> pl.DataFrame:
     """Return deliveries, newest first, with their event's name; URLs stay in the file."""
     frame: pl.DataFrame = con.sql(
-        "select d.event_id, d.target, e.name, e.condition, e.bar_ts, d.label, d.state, d.tries, "
-        "d.created_at, d.next_at, d.sent_at, d.note from alert_deliveries as d "
+        "select d.event_id, d.target, e.name, e.metric, e.y, e.x, e.condition, e.bar_ts, e.value, "
+        "d.label, d.state, d.tries, d.created_at, d.next_at, d.sent_at, d.note "
+        "from alert_deliveries as d "
         "inner join alert_events as e on e.id = d.event_id "
         "order by d.created_at desc, d.event_id desc, d.label limit $limit",
         params={"limit": limit},
@@ -195,7 +197,8 @@ def load_counts(con: Connection, since: datetime) -> Counts:
         "select (select count(*) from alert_events where noticed_at >= $since), "
         "(select count(*) from alert_events where acknowledged_at is null), "
         "(select count(*) from alert_deliveries where state = 'waiting'), "
-        "(select count(*) from alert_deliveries where state = 'dead')",
+        "(select count(*) from alert_deliveries where state = 'dead'), "
+        "(select count(*) from alert_events)",
         {"since": since},
     ).fetchall()
     return Counts(*rows[0])

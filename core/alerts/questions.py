@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 
+from core.alerts.happened import load_dead, load_last_fired
 from core.alerts.kept import (
     EVENTS,
     RULES,
@@ -32,10 +33,11 @@ MOST = 500
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """All rules in order of time, and where each stands."""
+    """All rules in order of time, where each stands, and the newest bar it ever fired on."""
 
     rules: tuple[KeptRule, ...] = ()
     standings: Mapping[str, Standing] = field(default_factory=dict)
+    fired: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,12 @@ class Rules:
     """All rules and their standings; standings have no version: at most once a second."""
 
     def version(self, versions: Mapping[str, int]) -> tuple[float, ...]:
-        """Return the rules' version and the time's."""
-        return versions.get(RULES, 0), clock(1)
+        """Return the rules' and the events' versions, and the time's."""
+        return versions.get(RULES, 0), versions.get(EVENTS, 0), clock(1)
 
     def answer(self, con: Connection) -> Held:
         """Read them."""
-        return Held(tuple(load_rules(con)), load_standings(con))
+        return Held(tuple(load_rules(con)), load_standings(con), load_last_fired(con))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,19 @@ class Deliveries:
     def answer(self, con: Connection) -> pl.DataFrame:
         """Read the list."""
         return load_deliveries(con, limit=MOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """The newest dead deliveries, however many came after them."""
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the events' version, which deliveries share."""
+        return (versions.get(EVENTS, 0),)
+
+    def answer(self, con: Connection) -> pl.DataFrame:
+        """Read the list."""
+        return load_dead(con, limit=MOST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,17 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
+from core.alerts.happened import redeliver_all
+from core.alerts.kept import Counts
 from core.alerts.outbox import redeliver
-from core.alerts.questions import Deliveries
+from core.alerts.questions import Dead, Deliveries, Numbers
 from core.config import Settings, load_settings
 from core.errors import PerpduckError
 from core.live.feeder import feeder
 from core.live.questions import newest
 from pages.shared import sources
 from pages.shared.alert_targets import ask_for_test, labels_of
-from pages.shared.alert_words import at_zone
+from pages.shared.alert_words import at_zone, subject_words, unit_of, value_words
 from pages.shared.frame import counted
 from pages.shared.notices import noticed, show_notice
 
@@ -68,13 +70,15 @@ def quiet_words(settings: Settings) -> str:
 def listed(source: sources.Source, zone: str) -> None:
     """Show the deliveries, newest first."""
     with noticed("deliveries"):
-        found: pl.DataFrame = newest(feeder(source.store), Deliveries()).value
+        feed = feeder(source.store)
+        feed.ask(Deliveries(), Dead(), Numbers())
+        found: pl.DataFrame = newest(feed, Deliveries()).value
         if found.is_empty():
             st.caption("Nothing was to be sent yet.")
             return
-        dead = found.filter(pl.col("state") == "dead")
-        if dead.height:
-            again(source, dead)
+        counts: Counts = newest(feed, Numbers()).value
+        if counts.dead:
+            again(source, newest(feed, Dead()).value, counts.dead)
         st.dataframe(
             deliveries_table(found, zone, st.context.timezone), key="deliveries-table",
             hide_index=True, alt="Deliveries, newest first", placeholder="",
@@ -82,36 +86,36 @@ def listed(source: sources.Source, zone: str) -> None:
         )  # fmt: skip
 
 
-def again(source: sources.Source, dead: pl.DataFrame) -> None:
-    """Offer the dead deliveries another try, one by one or all at once."""
+def again(source: sources.Source, dead: pl.DataFrame, count: int) -> None:
+    """Offer the dead deliveries another try: one of the newest, or all there are."""
     words = {
         (row["event_id"], row["target"]): f"{row['name']} → {row['label']}"
         for row in dead.iter_rows(named=True)
     }
     with st.container(horizontal=True, vertical_alignment="bottom", key="dead"):
         chosen = st.selectbox(
-            f"{counted(dead.height, 'dead delivery').replace('deliverys', 'deliveries')}",
+            f"{counted(count, 'dead delivery').replace('deliverys', 'deliveries')}",
             list(words), format_func=words.__getitem__, key="dead-chosen", index=None,
             placeholder="Choose one", width=360,
         )  # fmt: skip
         st.button(
             "Try again", icon=":material/refresh:", key="dead-again", disabled=chosen is None,
-            on_click=_again, args=(source, [chosen]),
+            on_click=_again, args=(source, chosen),
         )  # fmt: skip
         st.button(
             "Try all again", icon=":material/refresh:", key="dead-all", on_click=_again,
-            args=(source, list(words)),
+            args=(source, None),
         )  # fmt: skip
 
 
-def _again(source: sources.Source, chosen: list[tuple[str, str] | None]) -> None:
-    for one in chosen:
-        if one is None:
-            continue
-        try:
-            redeliver(source.store, load_settings(), *one)
-        except PerpduckError as error:
-            st.session_state[_ERROR] = error
+def _again(source: sources.Source, chosen: tuple[str, str] | None) -> None:
+    try:
+        if chosen is None:
+            redeliver_all(source.store, load_settings())
+        else:
+            redeliver(source.store, load_settings(), *chosen)
+    except PerpduckError as error:
+        st.session_state[_ERROR] = error
     feeder(source.store).refresh()
 
 
@@ -123,15 +127,18 @@ def deliveries_table(found: pl.DataFrame, zone: str, browser: str | None) -> pl.
 
     rows = [
         {
-            "name": row["name"],
-            "condition": row["condition"],
-            "bar": on(row["bar_ts"]),
-            "label": row["label"],
+            # A phone shows the first three without scrolling sideways.
             "state": row["state"],
+            "subject": subject_words(row["y"], row["x"]),
+            "value": value_words(row["metric"], row["value"], unit_of(row["metric"])),
+            "label": row["label"],
             "tries": row["tries"],
             "sent": on(row["sent_at"]),
             "next": on(row["next_at"]) if row["state"] == "waiting" else None,
             "note": row["note"],
+            "name": row["name"],
+            "condition": row["condition"],
+            "bar": on(row["bar_ts"]),
         }
         for row in found.iter_rows(named=True)
     ]
@@ -144,13 +151,17 @@ def _columns(zone: str) -> dict[str, Any]:
     clock = "local" if zone == "local" else "UTC"
     moment = "D MMM HH:mm:ss"
     return {
-        "name": "Rule",
-        "condition": "Condition",
-        "bar": _COLUMN.DatetimeColumn(f"Bar ({clock})", format=moment),
+        "state": _COLUMN.TextColumn(
+            "State", width=80, help="waiting, sent, or dead after its last try."
+        ),
+        "subject": _COLUMN.TextColumn("Of", width=90),
+        "value": _COLUMN.TextColumn("Value", alignment="right", width=105),
         "label": _COLUMN.TextColumn("Target", help="Masked: its URL holds secrets."),
-        "state": _COLUMN.TextColumn("State", help="waiting, sent, or dead after its last try."),
         "tries": _COLUMN.NumberColumn("Tries", width=60),
         "sent": _COLUMN.DatetimeColumn(f"Sent ({clock})", format=moment),
         "next": _COLUMN.DatetimeColumn(f"Next try ({clock})", format=moment),
-        "note": _COLUMN.TextColumn("Note", width="large"),
+        "note": _COLUMN.TextColumn("Note", width="medium"),
+        "name": "Rule",
+        "condition": "Condition",
+        "bar": _COLUMN.DatetimeColumn(f"Bar ({clock})", format=moment),
     }

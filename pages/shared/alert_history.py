@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from core.alerts.kept import KeptRule, acknowledge
-from core.alerts.metrics import METRICS
-from core.alerts.questions import Deliveries, Events, Held, Rules
+from core.alerts.happened import acknowledge_until
+from core.alerts.kept import Counts, KeptRule, acknowledge
+from core.alerts.questions import MOST, Deliveries, Events, Held, Numbers, Rules
 from core.errors import PerpduckError
 from core.exporting import csv_bytes
 from core.live.feeder import feeder
@@ -20,7 +20,7 @@ from core.live.questions import newest
 from core.live.window import RANGES, timeframe_label
 from pages.shared import sources
 from pages.shared.alert_news import escaped
-from pages.shared.alert_words import at_zone, input_words, subject_words, value_words
+from pages.shared.alert_words import at_zone, input_words, subject_words, unit_of, value_words
 from pages.shared.cards import UNKNOWN
 from pages.shared.downloads import failure_told
 from pages.shared.frame import counted
@@ -45,7 +45,7 @@ def events(source: sources.Source, zone: str) -> None:
     failure_told()
     with noticed("history"):
         feed = feeder(source.store)
-        feed.ask(Events(), Deliveries())
+        feed.ask(Events(), Deliveries(), Numbers())
         found: pl.DataFrame = newest(feed, Events()).value
         if found.is_empty():
             st.info(
@@ -94,24 +94,20 @@ def events_table(
     rows = [
         {
             "seen": "" if row["acknowledged_at"] is None else "✓",
-            "noticed": at_zone(row["noticed_at"], zone, browser),
-            "name": row["name"],
+            # A phone shows the first three without scrolling sideways.
             "subject": subject_words(row["y"], row["x"]),
+            "value": value_words(row["metric"], row["value"], unit_of(row["metric"])),
             "condition": row["condition"],
+            "noticed": at_zone(row["noticed_at"], zone, browser),
             "bar": at_zone(row["bar_ts"], zone, browser),
             "timeframe": timeframe_label(row["timeframe"]),
-            "value": value_words(row["metric"], row["value"], unit_of(row["metric"])),
+            "name": row["name"],
             "kind": "closed" if row["is_closed"] else "live",
             "deliveries": delivery_words(row, sent, zone, browser),
         }
         for row in found.iter_rows(named=True)
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def unit_of(metric: str) -> str:
-    """Return a metric's unit, none for one of another version."""
-    return METRICS[metric].unit if metric in METRICS else ""
 
 
 def delivery_words(row: dict[str, Any], sent: pl.DataFrame, zone: str, browser: str | None) -> str:
@@ -134,15 +130,15 @@ def _columns(zone: str) -> dict[str, Any]:
     clock = "local" if zone == "local" else "UTC"
     return {
         "seen": _COLUMN.TextColumn("Seen", help="✓: acknowledged", width=60),
-        "noticed": _COLUMN.DatetimeColumn(f"Noticed ({clock})", format="D MMM HH:mm:ss"),
-        "name": "Rule",
-        "subject": "Of",
+        "subject": _COLUMN.TextColumn("Of", width=90),
+        "value": _COLUMN.TextColumn("Value", alignment="right", width=105),
         "condition": _COLUMN.TextColumn("Condition", width="medium"),
+        "noticed": _COLUMN.DatetimeColumn(f"Noticed ({clock})", format="D MMM HH:mm:ss"),
         "bar": _COLUMN.DatetimeColumn(
             f"Bar ({clock})", format="D MMM HH:mm:ss", help="Start of the bar that fired."
         ),
         "timeframe": _COLUMN.TextColumn("Bars", width=60),
-        "value": _COLUMN.TextColumn("Value", alignment="right"),
+        "name": "Rule",
         "kind": _COLUMN.TextColumn(
             "Judged", width=80, help="closed: the bar had ended; live: it still formed."
         ),
@@ -151,7 +147,9 @@ def _columns(zone: str) -> dict[str, Any]:
 
 
 def foot(source: sources.Source, found: pl.DataFrame, places: Sequence[int]) -> None:
-    """Show what can be done with the chosen events, or with all."""
+    """Show what can be done with the chosen events, or with all up to the newest shown."""
+    counts: Counts = newest(feeder(source.store), Numbers()).value
+    until: datetime = found["noticed_at"].max()  # type: ignore[assignment]
     unseen = found.filter(pl.col("acknowledged_at").is_null())["id"].to_list()
     chosen = [one for one in found[list(places)]["id"].to_list() if one in set(unseen)]
     with st.container(horizontal=True, vertical_alignment="center", key="events-foot"):
@@ -161,15 +159,17 @@ def foot(source: sources.Source, found: pl.DataFrame, places: Sequence[int]) -> 
             on_click=_acknowledge, args=(source, chosen),
         )  # fmt: skip
         st.button(
-            "Acknowledge all", icon=":material/done_all:", key="ack-all", disabled=not unseen,
-            on_click=_acknowledge, args=(source, unseen),
+            "Acknowledge all", icon=":material/done_all:", key="ack-all",
+            disabled=not counts.unseen, on_click=_acknowledge, args=(source, until),
         )  # fmt: skip
         st.download_button(
             "CSV", lambda: history_csv(source), file_name="perpduck-alerts.csv", mime="text/csv",
             icon=":material/download:", key="events-csv", on_click="ignore",
             help="All events with the numbers that they were computed from; times are UTC.",
         )  # fmt: skip
-        st.caption(f"{counted(found.height, 'event')}, {len(unseen):,} not acknowledged")
+        only = f", the newest {MOST:,} shown" if counts.events > MOST else ""
+        events = counted(counts.events, "event")
+        st.caption(f"{events}, {counts.unseen:,} not acknowledged{only}")
 
 
 def history_csv(source: sources.Source) -> bytes:
@@ -178,17 +178,23 @@ def history_csv(source: sources.Source) -> bytes:
 
 
 def flat_events(found: pl.DataFrame) -> pl.DataFrame:
-    """Return the events with a column for each of their inputs, null where it has none."""
+    """Return the events with a column for each of their inputs, null where it has none.
+
+    Numbers stay numbers: as text, what begins with a minus is taken for a formula.
+    """
     plain = found.drop("inputs", "rule_id")
     inputs = [inputs_of(text) for text in found["inputs"]]
     names = list(dict.fromkeys(name for one in inputs for name in one))
-    columns = {
-        f"input_{name}": [None if one.get(name) is None else str(one[name]) for one in inputs]
-        for name in names
-    }
-    return plain.with_columns(
-        pl.Series(name, values, dtype=pl.String) for name, values in columns.items()
-    )
+    return plain.with_columns(_column(name, [one.get(name) for one in inputs]) for name in names)
+
+
+def _column(name: str, values: Sequence[object]) -> pl.Series:
+    kinds = {type(one) for one in values if one is not None}
+    if kinds <= {int, float}:
+        kind = pl.Int64 if kinds == {int} else pl.Float64
+        return pl.Series(f"input_{name}", values, dtype=kind, strict=False)
+    texts = [None if one is None else str(one) for one in values]
+    return pl.Series(f"input_{name}", texts, dtype=pl.String)
 
 
 def inputs_of(text: str) -> dict[str, Any]:
@@ -257,9 +263,12 @@ def pair_query(
     return query
 
 
-def _acknowledge(source: sources.Source, ids: list[str]) -> None:
+def _acknowledge(source: sources.Source, what: list[str] | datetime) -> None:
     try:
-        acknowledge(source.store, ids)
+        if isinstance(what, datetime):
+            acknowledge_until(source.store, what)
+        else:
+            acknowledge(source.store, what)
         feeder(source.store).refresh()
     except PerpduckError as error:
         st.session_state[_ERROR] = error

@@ -12,8 +12,7 @@ from core.live.questions import newest
 from core.live.window import timeframe_label
 from core.pair_spec import PairSpec
 from pages.shared.alert_draft import LINK
-from pages.shared.alert_history import unit_of
-from pages.shared.alert_words import at_zone, value_words
+from pages.shared.alert_words import at_zone, unit_of, value_words
 from pages.shared.pair_pickers import METHOD_LABELS
 from pages.shared.places import ALERTS
 
@@ -62,9 +61,10 @@ def last_triggers(feed: Feeder, spec: PairSpec, zone: str) -> None:
             hide_index=True, alt="Last alerts of this pair", height="content",
             column_config={
                 "bar": st.column_config.DatetimeColumn(f"Bar ({clock})", format="D MMM HH:mm:ss"),
-                "name": "Rule",
+                "timeframe": st.column_config.TextColumn("Bars", width=60),
+                "value": st.column_config.TextColumn("Value", alignment="right", width=105),
                 "condition": "Condition",
-                "value": st.column_config.TextColumn("Value", alignment="right"),
+                "name": "Rule",
             },
         )  # fmt: skip
 
@@ -75,9 +75,10 @@ def triggers_table(found: pl.DataFrame, zone: str, browser: str | None) -> pl.Da
         [
             {
                 "bar": at_zone(row["bar_ts"], zone, browser),
-                "name": row["name"],
-                "condition": row["condition"],
+                "timeframe": timeframe_label(row["timeframe"]),
                 "value": value_words(row["metric"], row["value"], unit_of(row["metric"])),
+                "condition": row["condition"],
+                "name": row["name"],
             }
             for row in found.iter_rows(named=True)
         ]

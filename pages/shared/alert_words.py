@@ -9,10 +9,14 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from core.alerts.kept import KeptRule, Standing
+from core.alerts.metrics import METRICS
 from core.alerts.rules import Rule, signed
+from core.alerts.sentry import METRICS as SENTRY
 from core.alerts.stands import needs_stand
 from core.correlation_charts import short_names
+from core.live.pulse import WRITING
 from core.live.window import timeframe_label
+from core.supervisor import Health
 from pages.shared.cards import UNKNOWN
 from pages.shared.pair_pickers import METHOD_LABELS
 
@@ -79,6 +83,11 @@ def value_words(metric: str, value: float | None, unit: str) -> str:
     """Return a metric's value with its unit."""
     text = number_words(metric, value)
     return text if text == UNKNOWN or not unit else f"{text} {unit}"
+
+
+def unit_of(metric: str) -> str:
+    """Return a metric's unit, none for one of another version."""
+    return METRICS[metric].unit if metric in METRICS else ""
 
 
 def level_words(rule: Rule) -> str:
@@ -190,6 +199,30 @@ def length_words(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g} {unit}"
     return f"{seconds:g} s"
+
+
+def unwatched_words(health: Health, now: datetime) -> str:
+    """Return since when nobody has looked at the rules, empty while the worker does."""
+    if health.state in WRITING:
+        return ""
+    if health.age_s is None:
+        return "Not looked at yet"
+    since = now - timedelta(seconds=health.age_s)
+    form = "%H:%M" if since.date() == now.date() else "%d %b %H:%M"
+    return f"Not looked at since {since:{form}} UTC"
+
+
+def seen_stage(kept: KeptRule, standing: Standing | None, now: datetime, health: Health) -> Stage:
+    """Return where a rule stands as far as anybody has looked."""
+    known = stage(kept, standing, now)
+    # While no worker lives, the app looks at these.
+    if known.kind == "paused" or (kept.rule.metric in SENTRY and health.state != "stuck"):
+        return known
+    words = unwatched_words(health, now)
+    if not words:
+        return known
+    then = "" if known.kind == "new" else f"; then: {known.words}"
+    return Stage("unwatched", words + then, "gray")
 
 
 def stage(kept: KeptRule, standing: Standing | None, now: datetime) -> Stage:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partialmethod
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +14,15 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.alerts import questions
+from core.alerts.events import Event, write_events
+from core.alerts.happened import acknowledge_until
 from core.alerts.kept import EVENTS, acknowledge, delete_rule, load_events
+from core.alerts.machine import Firing
 from core.alerts.rules import Rule
 from core.live.feeder import feeder
 from core.store import Store
-from core.trade_writer import bump_versions
+from core.trade_writer import bump_versions, utc_now
 from pages.shared import alert_history
 from tests.pages.alert_pages import ALERTS, HOOK, everything, fire, ruled, table, zscore
 from tests.pages.test_pages import words
@@ -26,6 +31,7 @@ from tests.pages.test_pair_page import pair_store
 
 App = Callable[..., AppTest]
 DATA = "pages/operate/data.py"
+T0 = datetime(2026, 11, 20, 12)
 
 
 @pytest.fixture
@@ -79,6 +85,7 @@ def test_events_stand_in_the_history_the_newest_first(app: App, pairs: Store) ->
     assert found["subject"].to_list() == ["ARB / OP", "BTC"]
     assert found["value"].to_list() == ["2.31", "60,100.5"]
     assert found["deliveries"].to_list() == ["2/2 sent", "no target"]
+    assert found.columns[:4] == ["seen", "subject", "value", "condition"]
     assert found["kind"].to_list() == ["closed", "closed"]
     assert "2 events in 24 h · 2 not acknowledged" in words(page)
 
@@ -115,6 +122,52 @@ def test_all_are_acknowledged(app: App, pairs: Store) -> None:
     assert table(page, "noticed")["seen"].to_list() == ["✓"]
     assert page.button(key="ack-all").disabled
     assert "0 not acknowledged" in words(page)
+
+
+def test_all_means_all_and_not_the_newest_alone(
+    app: App, pairs: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (questions, alert_history):
+        monkeypatch.setattr(module, "MOST", 3)
+    monkeypatch.setattr(questions.Events, "__init__", partialmethod(questions.Events.__init__, 3))
+    kept = ruled(pairs, zscore(), targets=[HOOK])
+    for number in range(5):
+        fire(pairs, kept, ago_s=600.0 - 60 * number, urls=[HOOK])
+        if number == 0:
+            settle(pairs, "dead", "answered 404")
+    page = app(ALERTS, alerts="History")
+    assert table(page, "noticed").height == 3
+    assert "5 events, 5 not acknowledged, the newest 3 shown" in words(page)
+    page.segmented_control(key="alerts").set_value("deliveries").run()
+    # The dead one is no more among the newest, and is offered all the same.
+    assert table(page, "tries")["state"].to_list() == ["waiting"] * 3
+    assert page.selectbox(key="dead-chosen").label == "1 dead delivery"
+    assert len(page.selectbox(key="dead-chosen").options) == 1
+    page.button(key="dead-all").click().run()
+    assert "dead-all" not in [one.key for one in page.button]
+    page.segmented_control(key="alerts").set_value("history").run()
+    page.button(key="ack-all").click().run()
+    assert events(pairs)["acknowledged_at"].null_count() == 0
+    assert "0 not acknowledged" in words(page)
+
+
+def test_what_came_after_the_look_is_not_acknowledged(pairs: Store) -> None:
+    kept = ruled(pairs, zscore())
+    fire(pairs, kept, ago_s=120)
+    shown = events(pairs)["noticed_at"].max()
+    fire(pairs, kept)
+    assert isinstance(shown, datetime)
+    acknowledge_until(pairs, shown)
+    assert events(pairs)["acknowledged_at"].is_null().to_list() == [True, False]
+
+
+def test_events_of_one_moment_stand_in_the_order_of_their_bars(pairs: Store) -> None:
+    kept, now = ruled(pairs, zscore()), utc_now()
+    made = [Event(kept, Firing(T0 + timedelta(hours=hours), 2.5, True)) for hours in (1, 400, 3, 2)]
+    with pairs.write() as con:
+        write_events(con, made, (), now)
+    bars = events(pairs)["bar_ts"].to_list()
+    assert bars == sorted(bars, reverse=True)
 
 
 def choose(page: AppTest, monkeypatch: pytest.MonkeyPatch, *rows: int) -> AppTest:
@@ -178,6 +231,10 @@ def test_the_download_has_the_inputs_and_no_target(
     assert found.height == 2
     assert {"input_alpha", "input_method", "value", "condition", "bar_ts"} <= set(found.columns)
     assert found["input_beta"].to_list() == [0.875, 0.875]
+    # As text a minus would be taken for the begin of a formula.
+    assert found["input_alpha"].to_list() == [-0.0123456789] * 2
+    assert found["input_window_bars"].to_list() == [120, 120]
+    assert found["input_method"].to_list() == ["refit", "refit"]
     assert "hooks.example.com" not in text
     assert "T0PSECRET" not in text
 
@@ -192,6 +249,8 @@ def test_dead_deliveries_say_why_and_are_tried_again(app: App, pairs: Store) -> 
     page.segmented_control(key="alerts").set_value("deliveries").run()
     found = table(page, "tries")
     assert found["note"].to_list() == ["answered 404"]
+    assert found.columns[:3] == ["state", "subject", "value"]
+    assert found.row(0)[:3] == ("dead", "ARB / OP", "2.31")
     assert "hooks.example.com" in found["label"][0]
     assert not any(secret in everything(page) for secret in ("T0PSECRET", "k3yk3yk3y"))
     page.button(key="dead-all").click().run()
@@ -285,6 +344,9 @@ def test_pair_shows_what_fired_last_on_it(app: App, pairs: Store) -> None:
         fire(pairs, kept, 2.0 + number, ago_s=600.0 - 60 * number)
     again(page, pairs)
     found = table(page, "condition")
+    assert found["timeframe"].to_list() == ["1m"] * 5
+    # What a phone shows without scrolling sideways.
+    assert found.columns[:3] == ["bar", "timeframe", "value"]
     assert found["value"].to_list() == ["8.00", "7.00", "6.00", "5.00", "4.00"]
     assert set(found["name"]) == {"Stretched"}
     assert links(page)["History"] == ("alerts", "alerts=History")

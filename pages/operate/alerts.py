@@ -19,7 +19,7 @@ from pages.shared.alert_history import history
 from pages.shared.alert_news import escaped
 from pages.shared.alert_rules import open_asked, rules_list
 from pages.shared.alert_targets import tests_sent
-from pages.shared.alert_words import now_utc, stage
+from pages.shared.alert_words import now_utc, stage, unwatched_words
 from pages.shared.frame import counted
 from pages.shared.notices import noticed
 from pages.shared.pickers import zone_picker
@@ -94,14 +94,17 @@ def head(source: sources.Source, known: bool) -> None:
             st.rerun()
         now = now_utc()
         kinds = Counter(stage(one, held.standings.get(one.id), now).kind for one in held.rules)
-        st.markdown(head_words(len(held.rules), kinds, counts))
+        unwatched = unwatched_words(feed.pulse().health, now)
+        st.markdown(head_words(len(held.rules), kinds, counts, unwatched))
 
 
-def head_words(rules: int, kinds: Counter[str], counts: Counts) -> str:
+def head_words(rules: int, kinds: Counter[str], counts: Counts, unwatched: str = "") -> str:
     """Return the page's first line."""
     words = [f"**{counted(rules - kinds['paused'], 'rule')} on**"]
     if kinds["paused"]:
         words.append(f"{kinds['paused']:,} paused")
+    if unwatched and rules > kinds["paused"]:
+        words.append(f":orange[▲ {unwatched[:1].lower()}{unwatched[1:]}]")
     if kinds["trouble"]:
         words.append(f":orange[▲ {kinds['trouble']:,} cannot be evaluated]")
     words.append(f"{counted(counts.recent, 'event')} in 24 h")
@@ -115,12 +118,21 @@ def head_words(rules: int, kinds: Counter[str], counts: Counts) -> str:
 
 def watcher(pulse: Pulse) -> None:
     """Say that nobody looks at the rules while no worker runs."""
-    if pulse.health.state not in WRITING:
-        st.warning(
+    health = pulse.health
+    if health.state in WRITING:
+        return
+    if health.state == "stuck":
+        words = f"**The worker is stuck.** {health.reason} {health.remedy}"
+    elif health.state == "dead":
+        words = f"**The worker has died.** {health.reason} {health.remedy}"
+    else:
+        words = (
             "**No worker is running.** Rules are looked at by the worker, with no browser open; "
-            "start it on the Data page. Until then nothing of the market fires.",
-            icon=":material/notifications_off:",
+            "start it on the Data page."
         )
+    st.warning(
+        f"{words} Until then nothing of the market fires.", icon=":material/notifications_off:"
+    )
 
 
 def rules(source: sources.Source, pulse: Pulse, zone: str) -> None:

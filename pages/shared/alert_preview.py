@@ -75,9 +75,15 @@ def headline(found: Preview) -> str:
     return f"Would have fired {times} in the last {covered_words(found)}"
 
 
+def first_known(found: Preview) -> datetime:
+    """Return the time of the first value: the bars before it only led up to it."""
+    first: datetime = found.series.drop_nulls("value")["ts"][0]
+    return first
+
+
 def covered_words(found: Preview) -> str:
     """Return the length of what the preview truly covers."""
-    first, last = found.series["ts"][0], found.end
+    first, last = first_known(found), found.end
     hours = (min(last - first, last - found.start)).total_seconds() / 3600
     if hours >= 36:
         return f"{hours / 24:.0f} d"
@@ -92,7 +98,7 @@ def remarks(rule: Rule, found: Preview) -> list[str]:
         bars = f"{timeframe_label(rule.timeframe)} bars"
         made = kind if kind == "settlements" else f"values of {bars}"
         words.append(
-            f"{found.bars:,} {made}, {found.series['ts'][0]:%d %b %H:%M} – "
+            f"{found.bars:,} {made}, {first_known(found):%d %b %H:%M} – "
             f"{found.end:%d %b %H:%M} UTC. The past only, closed bars only, by the machine that "
             "will watch" + ("; live it may also fire within a bar." if rule.when == "live" else ".")
         )
@@ -103,7 +109,7 @@ def many_words(rule: Rule, found: Preview) -> str:
     """Return the advice where the rule would fire more often than anybody reads."""
     if not found.bars or len(found.firings) < 2:
         return ""
-    span = max((found.end - found.series["ts"][0]).total_seconds(), rule.bar_s)
+    span = max((found.end - first_known(found)).total_seconds(), rule.bar_s)
     a_day = len(found.firings) * DAY_S / span
     if a_day <= MANY_A_DAY:
         return ""

@@ -15,6 +15,7 @@ from core.alerts.kept import (
     pause_rule,
 )
 from core.alerts.questions import Held, Rules
+from core.alerts.rules import Rule
 from core.config import Settings, load_settings
 from core.errors import PerpduckError
 from core.live.feeder import feeder
@@ -24,12 +25,14 @@ from pages.shared.alert_draft import fill_from_rule
 from pages.shared.alert_news import escaped
 from pages.shared.alert_targets import ask_for_test, labels_of
 from pages.shared.alert_words import (
+    Stage,
     against_words,
     at_zone,
     basis_words,
     closeness,
     further_words,
     now_utc,
+    seen_stage,
     stage,
     subject_words,
 )
@@ -44,7 +47,7 @@ _ICONS = {
     "armed": ":material/check_circle:", "fired": ":material/notifications_active:",
     "trouble": ":material/warning:", "paused": ":material/pause_circle:",
     "cooling": ":material/hourglass_top:", "outside": ":material/bedtime:",
-    "new": ":material/hourglass_empty:",
+    "new": ":material/hourglass_empty:", "unwatched": ":material/visibility_off:",
 }  # fmt: skip
 
 
@@ -71,7 +74,7 @@ def rows(source: sources.Source, zone: str) -> None:
     """Show one page of the rules, with their values of now."""
     with noticed("rules"):
         held: Held = newest(feeder(source.store), Rules()).value
-        settings, now = load_settings(), now_utc()
+        health, settings, now = feeder(source.store).pulse().health, load_settings(), now_utc()
         shown = chosen(held, now)
         if not shown:
             st.caption("No rule fits the filter.")
@@ -80,7 +83,8 @@ def rows(source: sources.Source, zone: str) -> None:
         page = min(int(st.session_state.get(_PAGE) or 1), pages)
         with st.container(key="rules-rows", gap="small"):
             for kept in shown[(page - 1) * A_PAGE : page * A_PAGE]:
-                row(source, kept, held.standings.get(kept.id), settings, now, zone)
+                where = seen_stage(kept, held.standings.get(kept.id), now, health)
+                row(source, kept, held, where, settings, zone)
         if pages > 1:
             turn_pages(page, pages, len(shown))
 
@@ -101,11 +105,11 @@ def chosen(held: Held, now: datetime) -> list[KeptRule]:
 
 
 def row(
-    source: sources.Source, kept: KeptRule, standing: Standing | None, settings: Settings,
-    now: datetime, zone: str,
+    source: sources.Source, kept: KeptRule, held: Held, where: Stage, settings: Settings,
+    zone: str,
 ) -> None:  # fmt: skip
     """Show one rule: what it is, its value against its level, where it stands, its menu."""
-    rule, where = kept.rule, stage(kept, standing, now)
+    rule, standing = kept.rule, held.standings.get(kept.id)
     with st.container(border=True, key=f"card-{kept.id}"):
         what, value, stands, menu = st.columns(
             [5, 3, 5, 1], vertical_alignment="center", gap="small"
@@ -114,20 +118,31 @@ def row(
             st.markdown(f"**{escaped(kept.name)}**")
             st.caption(f"{subject_words(rule.y, rule.x)} · {rule.condition} · {basis_words(rule)}")
         with value:
-            known = standing.value if standing else None
-            st.markdown(f"{against_words(rule, known)}")
-            if (share := closeness(rule, known)) is not None:
-                st.progress(share)
+            against(rule, standing, zone, is_old=where.kind == "unwatched")
         with stands:
             st.markdown(f":{where.colour}[{_ICONS[where.kind]} {escaped(where.words)}]")
-            st.caption(last_words(kept, standing, settings, zone))
+            st.caption(last_words(kept, held.fired.get(kept.id), settings, zone))
         with menu:
             actions(source, kept)
 
 
-def last_words(kept: KeptRule, standing: Standing | None, settings: Settings, zone: str) -> str:
-    """Return when a rule fired last, where it sends, and what else holds it back."""
-    fired = standing.state.fired_at if standing else None
+def against(rule: Rule, standing: Standing | None, zone: str, *, is_old: bool) -> None:
+    """Show the value against its level; one that nobody follows dimmed, with the time it is of."""
+    known = standing.value if standing else None
+    words = against_words(rule, known)
+    if is_old:
+        st.markdown(f":gray[{words}]")
+        if standing and standing.value_at and known is not None:
+            at = at_zone(standing.value_at, zone, st.context.timezone)
+            st.caption(f"as of {at:%d %b %H:%M:%S}")
+        return
+    st.markdown(words)
+    if (share := closeness(rule, known)) is not None:
+        st.progress(share)
+
+
+def last_words(kept: KeptRule, fired: datetime | None, settings: Settings, zone: str) -> str:
+    """Return the bar a rule fired on last, where it sends, and what else holds it back."""
     last = "never fired" if fired is None else (
         f"last fired {at_zone(fired, zone, st.context.timezone):%d %b %H:%M:%S}"
     )  # fmt: skip

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import time, timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.alerts.kept import add_rule
+from core.alerts.kept import KeptRule, Standing, add_rule
 from core.alerts.machine import State
-from core.alerts.preview import preview
+from core.alerts.preview import Preview, preview
 from core.alerts.rules import Hours, Rule
+from core.live.feeder import feeder
 from core.pair_spec import PairSpec
 from core.pairs import analyse_pair
 from core.store import Store
+from core.supervisor import Health
 from core.trade_writer import utc_now
 from pages.shared import sources
-from pages.shared.alert_preview import preview_of
-from tests.pages.alert_pages import ALERTS, HOOK, everything, kept_rules, ruled, stand, zscore
+from pages.shared.alert_preview import covered_words, preview_of
+from pages.shared.alert_words import seen_stage
+from tests.pages.alert_pages import (
+    ALERTS,
+    HOOK,
+    everything,
+    fire,
+    kept_rules,
+    ruled,
+    stand,
+    zscore,
+)
 from tests.pages.test_pages import words
 from tests.pages.test_pair_page import PAIR as PAIR_PAGE
 from tests.pages.test_pair_page import pair_store
@@ -202,6 +215,14 @@ def test_the_preview_counts_what_the_machine_counts(app: App, pairs: Store) -> N
     assert "Would have fired not once in the last 2 h" in words(page)
 
 
+def test_a_preview_covers_what_has_values() -> None:
+    end = datetime(2026, 11, 27, 12)
+    times = [end - timedelta(minutes=left) for left in range(20, 0, -1)]
+    values = [None] * 5 + [1.0] * 15
+    series = pl.DataFrame({"ts": times, "value": values})
+    assert covered_words(Preview(end - timedelta(days=1), end, [], series)) == "15 min"
+
+
 def test_a_system_rule_says_why_it_has_no_preview(app: App, pairs: Store) -> None:
     page = app(ALERTS, alerts="New rule")
     page.segmented_control(key="rule_scope").set_value("system").run()
@@ -275,7 +296,67 @@ def test_a_rule_shows_its_value_its_stage_and_when_it_fired(app: App, pairs: Sto
     text = words(app(ALERTS))
     assert "z 1.42 → 2" in text
     assert "Fired, waits for z \\< 1" in text
-    assert f"last fired {now:%d %b %H:%M:%S}" in text
+    assert "never fired" in text
+    fire(pairs, kept, at=datetime(2026, 11, 20, 12, 1))
+    bar = datetime(2026, 11, 20, 12)
+    feeder(pairs).refresh()
+    page = app(ALERTS)
+    assert f"last fired {bar:%d %b %H:%M:%S}" in words(page)
+    # What it remembers goes with a pause or a change; what it did does not.
+    act(page, kept.id, "pause")
+    assert f"last fired {bar:%d %b %H:%M:%S}" in words(page)
+
+
+def lived(store: Store, ago: timedelta) -> None:
+    """Have the worker's last sign of life be so long ago."""
+    with store.write() as con:
+        con.execute("update worker_status set updated_at = ?", [utc_now() - ago])
+
+
+def test_while_nobody_looks_no_rule_looks_alive(
+    app: App, pairs: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = ruled(pairs, zscore())
+    system = ruled(pairs, Rule("stopped", op="above", threshold=60.0), "Own eye")
+    now = utc_now()
+    for one in (kept, system):
+        stand(pairs, one.id, value_at=now - timedelta(hours=3), value=1.42)
+    lived(pairs, timedelta(hours=3))
+    page = app(ALERTS)
+    since = now - timedelta(hours=3)
+    form = "%H:%M" if since.date() == now.date() else "%d %b %H:%M"
+    assert f"not looked at since {since:{form}} UTC]" in words(page)
+    (shown,) = [one.value for one in page.markdown if "visibility_off" in one.value]
+    assert f"Not looked at since {since:{form}} UTC; then: Armed".replace(":", "\\:") in shown
+    assert "as of" in words(page)
+    # The app itself looks at this one.
+    assert ":green[" in words(page)
+    assert len(page.get("progress")) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("stuck", "The worker is stuck"), ("dead", "has died"), ("stopped", "No worker is running")],
+)
+def test_the_page_says_why_nobody_looks(
+    app: App, pairs: Store, monkeypatch: pytest.MonkeyPatch, state: str, told: str
+) -> None:
+    ruled(pairs, zscore())
+    health = Health(state, "another program may hold it.", "Close it.", 600.0)
+    monkeypatch.setattr("core.live.pulse.worker_health", lambda *_, **__: health)
+    monkeypatch.setattr("core.live.feeder.worker_health", lambda *_, **__: health, raising=False)
+    (warning,) = [one.value for one in app(ALERTS).warning]
+    assert told in warning
+    assert ("another program may hold it" in warning) == (state != "stopped")
+
+
+def test_a_stuck_worker_keeps_the_app_from_looking_as_well() -> None:
+    now = utc_now()
+    kept = KeptRule("r", "r", Rule("stopped", op="above", threshold=60.0), (), False, now, now)
+    stuck, dead = Health("stuck", "", "", 600.0), Health("dead", "", "", 600.0)
+    assert seen_stage(kept, Standing(), now, stuck).kind == "unwatched"
+    assert seen_stage(kept, Standing(), now, dead).kind == "armed"
+    assert seen_stage(kept, Standing(), now, Health("live", "", "")).kind == "armed"
 
 
 def test_many_rules_stand_on_pages_and_are_filtered(app: App, pairs: Store) -> None:

@@ -23,8 +23,10 @@ _LOCAL = frozenset({"dbus", "qt", "kde", "glib", "gnome", "gio", "macosx", "wind
                     "blink1", "shell"})  # fmt: skip
 PRIVATE_HELP = "set PERPDUCK_ALERT_ALLOW_PRIVATE=1 to allow targets inside your own network"
 
-# Its lines may hold addresses; what matters is told on the delivery.
-logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+# Their lines hold addresses with their secrets, whatever process they send in and however much it
+# logs; what matters is told on the delivery.
+for _name in ("apprise", "httpx", "httpcore", "urllib3", "requests_oauthlib", "oauthlib"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
 
 def target_key(url: str) -> str:

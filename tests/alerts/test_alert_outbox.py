@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hooks import Hook
-from processes import wait_for
+from processes import ROOT, wait_for
 from replay import Replay
 
 from core.alerts import outbox
@@ -167,6 +170,46 @@ def test_the_end_of_quiet_hours_is_no_wish_of_the_target(store: Store, settings:
     second = fire(store, 1, T0)
     (parcel,) = due(store, settings, T0)
     assert parcel.event_ids == (second,)
+
+
+SENDS = """
+import logging, sys
+{begin}
+logging.getLogger().setLevel(logging.DEBUG)
+from core.alerts.sending import Message, send
+from core.config import Settings
+settings = Settings(alert_allow_private=True)
+for url in sys.argv[1:]:
+    logging.getLogger("test").info("it logs")
+    print(send(url, Message("key", "title", "body"), settings))
+"""
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "import ingest_worker; ingest_worker._set_up_logging(True)",
+        "import streamlit_app; logging.basicConfig(stream=sys.stderr)",
+    ],
+    ids=["worker", "app"],
+)
+def test_no_library_logs_a_secret(begin: str, tmp_path: Path) -> None:
+    with Hook() as hook:
+        urls = [
+            f"http://user:hunter2@127.0.0.1:{hook.port}/verysecret?k=topsecret",
+            f"form://127.0.0.1:{hook.port}/verysecret?k=topsecret",
+        ]
+        done = subprocess.run(
+            [sys.executable, "-c", SENDS.format(begin=begin), *urls],
+            cwd=ROOT, env=os.environ | {"PERPDUCK_DB": str(tmp_path / "p.duckdb")},
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+        assert len(hook.calls) == 2
+    told = done.stdout + done.stderr
+    assert told.count("it logs") == 2
+    assert told.count("is_taken=True") == 2
+    for secret in ("hunter2", "verysecret", "topsecret", "user:"):
+        assert secret not in told
 
 
 def test_over_the_wire_nothing_is_posted_before_its_time(

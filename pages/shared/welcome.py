@@ -52,7 +52,7 @@ def welcome(datasets: tuple[str, ...]) -> None:
         st.title("Every trade, as it happens", text_alignment="center")
         st.markdown(
             "Perpduck watches perpetual futures live and keeps every trade in one file on this "
-            "machine. Nothing leaves it.",
+            "machine. Alerts go where you send them; nothing else is sent anywhere.",
             text_alignment="center",
             width=560,
         )

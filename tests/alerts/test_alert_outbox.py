@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -23,7 +24,8 @@ from core.alerts.machine import Firing
 from core.alerts.outbox import claim, settle
 from core.alerts.parcels import NOT_JSON, Parcel, message_key
 from core.alerts.rules import Rule
-from core.alerts.sending import Answer, Message, send
+from core.alerts.seen import epoch_ms
+from core.alerts.sending import FINAL, Answer, Message, send
 from core.config import Settings
 from core.store import Store
 from core.trade_writer import utc_now
@@ -79,6 +81,24 @@ def test_an_endless_half_life_is_delivered_as_null(store: Store, settings: Setti
         assert [event["value"] for event in call["body"]["events"]] == [None, 40.5]
         assert "Half-life > 30 bars, ∞ at 2026-11-20 12:00:00" in call["body"]["body"]
         assert call["headers"]["Content-Type"] == "application/json"
+
+
+def test_the_readme_shows_what_a_webhook_gets(store: Store, settings: Settings) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    alerts = readme.partition("\n## Alerts\n")[2]
+    shown = json.loads(alerts.partition("```json\n")[2].partition("```")[0])
+    told = alerts.partition("will not change: ")[2].partition(";")[0].replace(" and", ",")
+    assert {int(status) for status in told.split(",")} == {one for one in FINAL if one >= 400}
+    with Hook() as hook:
+        fire(store, 0, utc_now(), hook.url())
+        deliver_due(store, settings)
+        (call,) = hook.calls
+    assert list(shown) == list(call["body"])
+    (event,), (got,) = shown["events"], call["body"]["events"]
+    assert {name: type(one) for name, one in event.items()} == {
+        name: type(one) for name, one in got.items()
+    }
+    assert event["key"].split("-") == [event["rule"], f"{epoch_ms(T0)}"]
 
 
 def test_what_json_cannot_hold_is_given_up_alone_and_at_once(

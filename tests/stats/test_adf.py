@@ -16,7 +16,14 @@ from statsmodels.tsa.stattools import adfuller
 from core.errors import DataError, NotEnoughData
 from core.stats import adf as module
 from core.stats import lagged
-from core.stats.adf import AdfResult, adf, adf_batch, critical_values, mackinnon_p
+from core.stats.adf import (
+    AdfResult,
+    adf,
+    adf_batch,
+    critical_values,
+    mackinnon_p,
+    mackinnon_p_values,
+)
 
 
 def made(kind: str, seed: int, n: int) -> Floats:
@@ -226,3 +233,23 @@ def test_p_values_and_critical_values_are_mackinnons() -> None:
         for n in (3, 20, 500, 600_000):
             known = mackinnoncrit(1, "c" if constant else "n", n)
             assert critical_values(n, constant=constant) == pytest.approx(known, rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("constant", "regression", "series"), [(True, "c", 2), (True, "c", 1), (False, "n", 1)]
+)
+def test_p_values_of_many_statistics_are_statsmodels(
+    constant: bool, regression: str, series: int
+) -> None:
+    statistics = np.append(np.linspace(-25.0, 4.0, 400), [np.nan, -2.62, -1.61, -1.04])
+    found = mackinnon_p_values(statistics.reshape(4, 101), constant=constant, series=series)
+    assert found.shape == (4, 101)
+    for statistic, p in zip(statistics, found.ravel(), strict=True):
+        if np.isnan(statistic):
+            assert np.isnan(p)
+            continue
+        known = mackinnonp(statistic, regression=regression, N=series)
+        assert p == pytest.approx(known, rel=1e-12, abs=1e-300)
+        assert p == pytest.approx(
+            mackinnon_p(statistic, constant=constant, series=series), rel=1e-9, abs=1e-300
+        )

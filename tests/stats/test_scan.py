@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
+import sys
 from dataclasses import fields
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +26,7 @@ from core.stats.reversion import half_life
 from core.stats.scan import ScanResult, block_slices, joined, pair_scan
 from core.stats.scan_tile import TileResult
 
+ROOT = Path(__file__).resolve().parents[2]
 PANEL = every_kind(5, 400)
 SYMBOLS = PANEL.shape[1]
 NAMES = [field.name for field in fields(TileResult)]
@@ -171,6 +177,39 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
 
 def test_the_same_panel_given_twice_or_as_a_copy_is_one_answer() -> None:
     assert_same(pair_scan(PANEL, PANEL), pair_scan(PANEL, PANEL.copy()))
+
+
+DIGEST = """
+import hashlib, sys
+sys.path[:0] = {paths!r}
+from scan_panels import every_kind, with_gaps
+from core.stats.scan import pair_scan
+panel = with_gaps(1, every_kind(3, 1600), 0.01, 20)
+found = pair_scan(panel, panel, lag=2, workers=1)
+print(hashlib.sha256(found.statistic.tobytes() + found.beta.tobytes()).hexdigest())
+"""
+
+
+def test_blas_threads_change_no_bit() -> None:
+    """A pool's processes often have one, the app's has as many as there are processors."""
+    code = DIGEST.format(paths=[str(ROOT), str(ROOT / "tests" / "stats")])
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(found) == 1
+
+
+def test_a_result_survives_the_way_between_processes() -> None:
+    panel = walks(3, 60, 4)
+    found = pair_scan(panel, panel)
+    assert_same(pickle.loads(pickle.dumps(found)), found)
 
 
 def test_x_may_be_of_another_window() -> None:

@@ -13,7 +13,7 @@ from core.quiet import QuietHours, parse_quiet
 BINANCE_WS_URL = "wss://fstream.binance.com"
 BINANCE_REST_URL = "https://fapi.binance.com"
 BINANCE_VENUE = "binance"
-PRACTICE_SEED = 7
+PRACTICE_SEED, PRACTICE_RATE = 7, 60.0
 # Between two writes the worker shows no sign of life; longer, and it would look stuck.
 LONGEST_FLUSH_S = 5.0
 MOST_DAYS = 36_500
@@ -39,7 +39,7 @@ class Settings:
     venue: str = BINANCE_VENUE
     practice: bool = False
     practice_seed: int = PRACTICE_SEED
-    practice_rate: float = 60.0
+    practice_rate: float = PRACTICE_RATE
     flush_interval_s: float = 0.5
     backfill_s: float = 0.0
     # "History reaches back about 24-48 h": what is absent and older than this may be forgotten.
@@ -83,11 +83,20 @@ class Settings:
         """Return the practice exchange's own file, beside the live one."""
         return (self.db.parent / f"practice-{self.practice_seed}.duckdb").resolve()
 
+    def practice_venue(self) -> str:
+        """Return the venue whose ids the practice exchange's file holds."""
+        return practice_venue(self.practice_seed, self.practice_rate)
+
     def practised(self) -> Settings:
         """Return the settings on the practice exchange's own file, with a lake of its own."""
         db = self.practice_db()
         is_default = self.lake == default_lake(self.db)
         return replace(self, db=db, lake=default_lake(db) if is_default else self.lake)
+
+
+def practice_venue(seed: int, rate: float) -> str:
+    """Return the practice exchange's name: it changes with everything that changes the ids."""
+    return f"practice:{seed}" + ("" if rate == PRACTICE_RATE else f":rate={rate:g}")
 
 
 def load_settings(**overrides: object) -> Settings:

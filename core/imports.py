@@ -131,7 +131,7 @@ def _asked(options: argparse.Namespace, settings: Settings) -> _Asked:
         symbol, _, timeframe = options.bars.rpartition(":")
         if not symbol or not timeframe:
             raise ConfigError(f"--bars is {options.bars!r}; write it as btcusdt:1min")
-    practice = f"practice:{settings.practice_seed}"
+    practice = settings.practice_venue()
     db = settings.db
     if options.practice and options.db is None:
         db = settings.practice_db()

@@ -13,7 +13,7 @@ from core.errors import DataError
 from core.pair_series import Floats, Origin
 from core.pair_spec import Outcome, PairSpec, Provenance
 from core.stats.adf import adf
-from core.stats.cointegration import Johansen, engle_granger, johansen
+from core.stats.cointegration import EngleGranger, Johansen, engle_granger, johansen
 from core.stats.correlation import pearson, spearman
 from core.stats.hedge import DynamicFit, HedgeFit, dynamic_ols, ols, residuals, tls
 from core.stats.reversion import half_life, hurst, kpss, variance_ratio
@@ -103,6 +103,12 @@ class RangeTests:
         spread = residuals(self.y, self.x, fit.alpha, fit.beta)
         return {name: self.tried(question, spread) for name, question in _REVERSION.items()}
 
+    def engle_granger(self, origin: Origin, y: Floats, x: Floats) -> EngleGranger:
+        """Return the test of one leg on the other, its line in the pair's own units."""
+        found = engle_granger(y, x)
+        alpha = origin.alpha(np.array(found.alpha), np.array(found.beta))
+        return replace(found, alpha=float(alpha), beta=found.beta * origin.beta_scale)
+
     def johansen(self) -> Johansen:
         """Return Johansen's test with its slope in the pair's own units."""
         found = johansen(self.y, self.x)
@@ -112,14 +118,15 @@ class RangeTests:
         """Ask every question of the range; each answer, or the reason why there is none."""
         y, x, tried = self.y, self.x, self.tried
         steps = self.steps()
+        swapped = Origin(self.origin.price_x, self.origin.price_y, self.origin.is_log)
         return {
             "ols": tried(lambda: self.own(ols(y, x))),
             "tls": tried(lambda: self.own(self.tls())),
             "dynamic": tried(lambda: self.own_dynamic(dynamic_ols(y, x))),
             **self.reversion(),
             "johansen": tried(self.johansen),
-            "y_on_x": tried(engle_granger, y, x),
-            "x_on_y": tried(engle_granger, x, y),
+            "y_on_x": tried(self.engle_granger, self.origin, y, x),
+            "x_on_y": tried(self.engle_granger, swapped, x, y),
             "corr_returns": tried(pearson, *steps),
             "corr_levels": tried(pearson, y, x),
             "rank_corr_returns": tried(spearman, *steps),

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core.config import LONGEST_FLUSH_S, load_settings, parse_duration_s
+from core.config import LONGEST_FLUSH_S, Settings, load_settings, parse_duration_s
 from core.errors import ConfigError
+from core.feed.practice import Market
 from core.quiet import QuietHours
 
 
@@ -110,3 +111,12 @@ def test_alert_settings_that_cannot_be_used_are_explained(
     monkeypatch.setenv(f"PERPDUCK_ALERT_{name}", text)
     with pytest.raises(ConfigError, match=words):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("seed", "rate", "name"), [(7, 60.0, "practice:7"), (8, 240.0, "practice:8:rate=240")]
+)
+def test_the_practice_venue_is_what_its_exchange_says(seed: int, rate: float, name: str) -> None:
+    """A file that the app makes is one that the worker takes."""
+    settings = Settings(practice_seed=seed, practice_rate=rate)
+    assert settings.practice_venue() == Market(seed, rate).identity == name

@@ -154,6 +154,17 @@ def test_what_few_bars_cannot_say_has_a_reason(bars: int) -> None:
     assert "60 bars" in now.reason
 
 
+@pytest.mark.parametrize("is_log", [True, False])
+def test_both_tests_lines_are_in_the_pairs_own_units(is_log: bool) -> None:
+    analysis = analyse(spec_of(is_log=is_log), legs_of(PAIR))
+    y, x = PAIR if is_log else map(np.exp, PAIR)
+    for found, one, other in ((analysis.y_on_x, y, x), (analysis.x_on_y, x, y)):
+        assert found.value is not None
+        slope, level = np.polyfit(other, one, 1)
+        assert found.value.beta == pytest.approx(slope, rel=1e-9)
+        assert found.value.alpha == pytest.approx(level, rel=1e-8)
+
+
 def test_a_kalman_filter_without_its_burn_in_says_so() -> None:
     with pytest.raises(NotEnoughData, match="300"):
         analyse(spec_of("kalman"), legs_of(PAIR, last=200))

@@ -18,8 +18,8 @@ from core.api.problems import Problem, bad_parameter
 from core.api.subjects import pair_of, subject_of
 from core.backtest import BacktestSettings, Execution, Money, Rules
 from core.backtest.honesty import Honesty
-from core.backtests import BacktestResult, BacktestRun, load_traded
-from core.backtests.running import CANCELLED, FAILED
+from core.backtests import BacktestResult, BacktestRun, first_result, load_traded
+from core.backtests.running import CANCELLED, FAILED, RUNNING
 from core.errors import DataError
 from core.live.traded import traded_range
 
@@ -91,7 +91,10 @@ def backtest(call: Call) -> Response:
             headers={"Retry-After": "2"},
         )  # fmt: skip
     try:
-        result = _run(BacktestRun(lambda: load_traded(store, spec, start, end), settings), body)
+        if body.checks:
+            result = _run(BacktestRun(lambda: load_traded(store, spec, start, end), settings))
+        else:
+            result = first_result(load_traded(store, spec, start, end), settings)
     finally:
         _one_at_a_time.release()
     return json_answer(
@@ -124,16 +127,10 @@ def _settings(body: BacktestBody) -> BacktestSettings:
         raise bad_parameter(name, str(error)) from error
 
 
-def _run(run: BacktestRun, body: BacktestBody) -> BacktestResult:
-    run.start()
-    limit_s = 0.0
-    standing = run.standing
-    while standing.state == "running" and limit_s < MOST_S:
-        standing = run.wait(0.05)
-        limit_s += 0.05
-        if standing.result is not None and not body.checks:
-            break
-    if standing.state == "running":
+def _run(run: BacktestRun) -> BacktestResult:
+    """Return the backtest with its checks, as many of them as there is time for."""
+    standing = run.start().wait(MOST_S)
+    if standing.state == RUNNING:
         run.cancel()
         standing = run.wait(MOST_S)
     if standing.state == FAILED and standing.error is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -16,6 +16,7 @@ from core.api.answers import (
     TimeFormat,
     begun,
     file_answer,
+    in_threads,
     json_answer,
     rows_json,
     unchanged,
@@ -144,8 +145,7 @@ def _recent(subject: Subject, found: _Stretch) -> tuple[pl.DataFrame, tuple[floa
     bars_asked = found.limit or KEPT_BARS
     while True:
         start = _snapped(found, until, bars_asked)
-        question = Bars((found.key,), found.timeframe, start, found.end)
-        answer = newest(subject.feed, question)
+        answer = newest(subject.feed, _question(subject, found, start, bars_asked))
         bars: pl.DataFrame = answer.value[found.key].filter(pl.col("ts") >= found.start)
         if found.limit is None:
             return bars, answer.version
@@ -154,12 +154,30 @@ def _recent(subject: Subject, found: _Stretch) -> tuple[pl.DataFrame, tuple[floa
         bars_asked *= 4
 
 
+def _question(subject: Subject, found: _Stretch, start: datetime, bars: int) -> Bars:
+    """Return the question to ask: the one before while the start has just moved on.
+
+    The new one is answered meanwhile, so that nobody waits where the start moves.
+    """
+    question = Bars((found.key,), found.timeframe, start, found.end)
+    before = replace(question, start=start - timedelta(milliseconds=_grid_ms(found, bars)))
+    feed = subject.feed
+    if feed.known(question) is None and feed.known(before) is not None:
+        feed.ask(before, question)
+        return before
+    return question
+
+
+def _grid_ms(found: _Stretch, bars: int) -> int:
+    return found.bar_ms * int(2 ** max(0, round(math.log2(max(1.0, bars / 4)))))
+
+
 def _snapped(found: _Stretch, until: datetime, bars: int) -> datetime:
     """Return where to begin so that ``bars`` fit: on a grid, so that the question stays the same.
 
     The start moves once a quarter of the stretch; what it holds too much is cut off later.
     """
-    grid = found.bar_ms * 2 ** max(0, round(math.log2(max(1.0, bars / 4))))
+    grid = _grid_ms(found, bars)
     least = max(epoch_ms(until) - (bars + 1) * found.bar_ms, 0)
     return max(utc(math.floor(least / grid) * grid), found.start)
 
@@ -208,7 +226,7 @@ def _streamed(
     head = next(pieces)
     body = begun(pieces)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-    return StreamingResponse(_chained(head, body), media_type=JSON, headers=headers)
+    return StreamingResponse(in_threads(_chained(head, body)), media_type=JSON, headers=headers)
 
 
 def _chained(head: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:

@@ -11,11 +11,13 @@ import contextlib
 import logging
 import signal
 import socket
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
@@ -72,12 +74,15 @@ class Crowd:
         """Make room for a new connection: who has most of them loses the longest idle one."""
         if len(self._connections) <= self._most:
             return
-        having = Counter(_host(one) for one in self._connections)
+        held = [one for one in self._connections if not one.transport.is_closing()]
+        if len(held) <= self._most:
+            return
+        having = Counter(_host(one) for one in held)
         most = max(having.values())
-        idle = [one for one in self._connections if one is not newcomer and _is_idle(one)]
+        idle = [one for one in held if one is not newcomer and _is_idle(one)]
         idle = [one for one in idle if having[_host(one)] == most]
         if idle:
-            min(idle, key=self._since).transport.abort()
+            _reset(min(idle, key=self._since).transport)
         else:
             newcomer.transport.write(_FULL)
             newcomer.transport.close()
@@ -90,7 +95,7 @@ class Crowd:
             if wait is None:
                 continue
             if now >= wait.until:
-                one.transport.abort()
+                _reset(one.transport)
                 dropped += 1
             else:
                 waits[one] = wait
@@ -101,8 +106,10 @@ class Crowd:
         before = self._waits.get(one)
         cycle = getattr(one, "cycle", None)
         if one.transport.is_closing():
-            kind, seconds = "closing", self._linger_s
-            seconds += one.transport.get_write_buffer_size() / LEAST_BYTES_A_S
+            kind, seconds = "closing", 0.0
+            if cycle is None or cycle.response_complete:  # else its answer was given up
+                unsent = one.transport.get_write_buffer_size()
+                seconds = self._linger_s + unsent / LEAST_BYTES_A_S
         elif _is_idle(one):
             kind, seconds = "idle", self._head_s
         else:
@@ -182,6 +189,16 @@ def _admitting(base: type[Any], crowd: Crowd) -> type[Any]:
             without_delay(transport)
             crowd.admit(self)
 
+        def send_400_response(self, msg: str) -> None:
+            # Garbage amid a request that is being answered: there is nobody left to answer.
+            try:
+                super().send_400_response(msg)
+            except h11.LocalProtocolError:
+                self.transport.abort()
+            if self.cycle is not None:
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+
     return Admitted
 
 
@@ -206,6 +223,15 @@ def without_delay(transport: asyncio.Transport) -> None:
     if found is not None and found.family in (socket.AF_INET, socket.AF_INET6):
         with contextlib.suppress(OSError):
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """End a connection at once; what was not taken of it is forgotten by the system too."""
+    found = transport.get_extra_info("socket")
+    if found is not None:
+        with contextlib.suppress(OSError):
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def _send_buffer(transport: asyncio.Transport) -> None:

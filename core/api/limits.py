@@ -22,7 +22,7 @@ JSON_BYTES = 1 << 20
 # Who does not go on with a body, or does not take an answer, for so long is dropped; so is who
 # needs so much longer than these bytes a second take.
 STALL_S, LEAST_BYTES_A_S = 20.0, 8 << 10
-MOST_AT_ONCE, MOST_OF_ONE = 128, 32
+MOST_AT_ONCE, MOST_OF_ONE = 256, 64
 SIGN_INS_A_MINUTE = 10
 # A wrong token costs as much as so many requests.
 WRONG_COST = 10

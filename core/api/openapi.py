@@ -34,6 +34,7 @@ _PARTS = {
     "symbol": "A symbol as the exchange writes it, in any case; SYMBOL@dataset names a dataset.",
     "id": "The id that was given.",
 }
+_LIKE = {"symbol": {"examples": ["arbusdt"]}}
 
 
 @functools.lru_cache(maxsize=1)
@@ -93,7 +94,7 @@ def _path_parts(op: Operation) -> list[dict[str, Any]]:
     return [
         {
             "name": name, "in": "path", "required": True, "description": _PARTS[name],
-            "schema": {"type": "string", "minLength": 1, "maxLength": 80},
+            "schema": {"type": "string", "minLength": 1, "maxLength": 80, **_LIKE.get(name, {})},
         }
         for name in _PART.findall(op.path)
     ]  # fmt: skip

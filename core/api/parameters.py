@@ -13,7 +13,6 @@ from msgspec import Meta, Struct
 
 from core.api.problems import Problem, bad_parameter
 from core.bar_sql import TIMEFRAMES
-from core.live.sources import BINANCE, PRACTICE
 from core.live.window import TIMEFRAME_LABELS
 from core.pair_spec import MAX_WINDOW, MIN_BURN_IN
 
@@ -34,11 +33,8 @@ def _meta(words: str, **more: Any) -> Meta:
 
 # A length is a limit of the text, not of its absence: msgspec takes it inside the union only.
 _Text = Annotated[str, Meta(max_length=80)]
-Symbol = Annotated[
-    str,
-    _meta("A symbol as the exchange writes it, in any case.", min_length=1, max_length=80,
-          examples=["arbusdt"]),
-]  # fmt: skip
+_SYMBOL = {"min_length": 1, "max_length": 80}
+Symbol = Annotated[str, _meta("A symbol, in any case.", **_SYMBOL, examples=["arbusdt"])]
 Dataset = Annotated[
     _Text | None,
     _meta("An uploaded tick dataset. Without it the symbol's own trades, or its newest dataset "
@@ -118,8 +114,8 @@ class ExportQuery(BarsQuery, kw_only=True):
 class PairAsked(Where, kw_only=True):
     """A pair and how it is looked at: the parameters of the Pair page."""
 
-    x: Symbol
-    y: Symbol
+    x: Annotated[str, _meta("The hedging leg.", **_SYMBOL, examples=["opusdt"])]
+    y: Annotated[str, _meta("The dependent leg.", **_SYMBOL, examples=["arbusdt"])]
     timeframe: Timeframe = "1s"
     roll_window: Window = 60
     regression: Regression = "ols"
@@ -199,7 +195,12 @@ def parsed_query(kind: type[T], items: Sequence[tuple[str, str]]) -> T:
             raise bad_parameter(name, f"{name} is given twice; give it once")
         if value:
             found[name] = value
-    return converted(kind, found, is_text=True)
+    made = converted(kind, found, is_text=True)
+    for name, value in found.items():
+        # A number left out is left out; msgspec takes the word for it as well.
+        if getattr(made, name) is None:
+            raise bad_parameter(name, f"{name} is {value!r}; leave it out", allowed_of(kind, name))
+    return made
 
 
 def converted(kind: type[T], found: object, *, is_text: bool = False) -> T:
@@ -257,8 +258,9 @@ def allowed_of(kind: type[Struct], name: str) -> object:
     found = schema["$defs"][kind.__name__]["properties"].get(name)
     if not isinstance(found, dict):
         return None
-    given = next((one for one in found.get("anyOf", ()) if one != {"type": "null"}), {})
-    told = {key: value for key, value in {**found, **given}.items() if key not in _UNTOLD}
+    for one in found.get("anyOf", ()):
+        found |= one if one != {"type": "null"} else {}
+    told = {key: value for key, value in found.items() if key not in _UNTOLD}
     return None if "$ref" in told else told
 
 
@@ -294,6 +296,3 @@ def time_of(name: str, text: str | None) -> datetime | None:
             "ISO 8601, or epoch milliseconds; 1970 to 2199",
         ) from None  # fmt: skip
     return found
-
-
-SOURCES = (BINANCE, PRACTICE)

@@ -12,11 +12,23 @@ from anyio import CapacityLimiter, to_thread
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from core.api import alerts, backtests, bars, docs, ingest, live, matrix, metrics, pairs, uploads
+from core.api import (
+    alerts,
+    backtests,
+    bars,
+    docs,
+    ingest,
+    live,
+    matrix,
+    metrics,
+    pairs,
+    scans,
+    uploads,
+)
 from core.api.answers import JSON, MEDIA
 from core.api.calls import Call, Operation
 from core.api.limits import Gone
@@ -74,6 +86,13 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", "/api/backtests", "Run a backtest", Where, backtests.backtest,
               words="The Backtest page's engine: costs, funding, no look-ahead.",
               body=backtests.BacktestBody, problems=(415, 422), tag="Pairs", is_heavy=True),
+    Operation("GET", "/api/scans/latest", "The newest scan of the market", scans.ScanQuery,
+              scans.latest, answers={200: scans.FILES}, tag="Scans"),
+    Operation("GET", "/api/scans/{id}", "One scan, or how far it is", scans.ScanQuery, scans.one,
+              answers={200: scans.FILES, 202: (JSON,)}, problems=(422,), tag="Scans"),
+    Operation("POST", "/api/scans", "Begin a scan", Where, scans.begin,
+              words="Tests all pairs at once; one scan a file at a time.",
+              body=scans.ScanBody, answers={202: (JSON,)}, problems=(409, 415, 422), tag="Scans"),
     Operation("POST", "/api/alerts", "Add an alert rule", Listed, alerts.add,
               body=alerts.AlertBody, answers={201: (JSON,)}, problems=(409, 415), tag="Alerts"),
     Operation("GET", "/api/alerts", "All rules and where each stands", Listed, alerts.listed,
@@ -106,7 +125,8 @@ def api_routes() -> list[BaseRoute]:
     page = docs.page(described)
     return [
         Route("/api/openapi.json", _Any(_static(msgspec.json.encode(described), JSON))),
-        *(Route(path, _Any(_static(page, _HTML, docs.HEADERS))) for path in ("/api/docs", "/api")),
+        Route("/api/docs", _Any(_static(page, _HTML, docs.HEADERS))),
+        Route("/api", _Any(_to_docs)),
         *(Route(path, _Any(_by_method(path))) for path in _paths()),
         WebSocketRoute("/ws/live", live.live),
         Route("/api/{rest:path}", _Any(_unknown)),
@@ -185,7 +205,7 @@ async def _answer(op: Operation, request: Request) -> Response:
         raise
     except Exception as error:
         logger.exception("%s %s failed", op.method, op.path)
-        words = f"{type(error).__name__}; please report this with the log"
+        words = f"{type(error).__name__}; please report this with the log."
         return problem_response(Problem(500, words))
 
 
@@ -217,6 +237,11 @@ def _static(
         return Response(body, headers=headers, media_type=media)
 
     return endpoint
+
+
+async def _to_docs(request: Request) -> Response:
+    # Relative, so that it holds behind a proxy's prefix as well.
+    return RedirectResponse("api/docs")
 
 
 async def _unknown(request: Request) -> Response:

@@ -29,17 +29,19 @@ async def sign_in(
     """Show the form, or take the token and send the browser on to where it wanted to go."""
     request = Request(scope, receive)
     place = own_place(request.query_params.get("next", "/"))
+    path = f"{scope.get('root_path', '')}{SIGN_IN}"
     if request.method != "POST":
-        await _form(place)(scope, receive, send)
+        await _form(path, place)(scope, receive, send)
         return
     given = await _given(request)
     if given is None or not access.is_token(given):
-        await _form(place, "That is not the token of this server.", 401)(scope, receive, send)
+        wrong = "That is not the token of this server."
+        await _form(path, place, wrong, 401)(scope, receive, send)
         return
     answer = RedirectResponse(place, 303, {"Cache-Control": "no-store"})
     answer.set_cookie(
         cookie, access.session(), max_age=lasts_s, path="/", httponly=True, samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=scope["scheme"] == "https",
     )  # fmt: skip
     await answer(scope, receive, send)
 
@@ -58,6 +60,6 @@ def own_place(place: str) -> str:
     return place if is_own and "\\" not in place else "/"
 
 
-def _form(place: str, error: str = "", status: int = 200) -> Response:
-    page = _pages.get_template("sign_in.html").render(place=place, error=error, path=SIGN_IN)
+def _form(path: str, place: str, error: str = "", status: int = 200) -> Response:
+    page = _pages.get_template("sign_in.html").render(place=place, error=error, path=path)
     return HTMLResponse(page, status, _HEADERS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from core.api.parameters import PairAsked, timeframe_of
 from core.api.problems import Problem, bad_parameter
+from core.errors import StoreBusy
 from core.live import sources
 from core.live.feeder import Feeder, feeder
 from core.live.pulse import Pulse, dataset_of
@@ -16,6 +18,8 @@ from core.pair_spec import PairSpec
 
 # Names that an error lists, before it only counts.
 _NAMED = 20
+# A busy file is looked at again once a second or so.
+FRESH_S = 5.0
 _NEVER = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as the store keeps it
 
 
@@ -75,11 +79,15 @@ def source_of(name: str | None) -> sources.Source:
 
 
 def subject_of(name: str | None) -> Subject:
-    """Return the file that a request is about; raises what the store raises."""
+    """Return the file that a request is about; raises what the store raises.
+
+    While the file is busy, what was read of it a moment ago counts.
+    """
     source = source_of(name)
     feed = feeder(source.store)
     pulse = feed.pulse()
-    if pulse.error is not None:
+    is_fresh = time.monotonic() - pulse.read_at < FRESH_S
+    if pulse.error is not None and not (is_fresh and isinstance(pulse.error, StoreBusy)):
         raise pulse.error
     return Subject(source, feed, pulse)
 

@@ -28,7 +28,7 @@ from starlette.responses import Response
 from core.api.answers import json_answer
 from core.api.calls import Call
 from core.api.parameters import timeframe_of
-from core.api.problems import Problem, bad_parameter
+from core.api.problems import Problem, bad_parameter, sentence
 from core.api.subjects import source_of
 from core.errors import DataError
 from core.importing.staging import demand_dataset
@@ -95,14 +95,15 @@ def delete_upload(call: Call) -> Response:
     if job.state in _ACTIVE:
         cancel(job)
         return json_answer(_report(_job(call)), 202)
+    store = source_of(call.query.source).store
     removed = 0
     if call.query.data:
-        store = source_of(call.query.source).store
         if job.dataset:
             removed = _unless_busy(lambda: delete_dataset(store, str(job.dataset)))
         elif job.symbol and job.timeframe:
             symbol, timeframe = job.symbol, job.timeframe
             removed = _unless_busy(lambda: delete_bars(store, symbol, timeframe))
+        feeder(store).refresh()
     _unless_busy(lambda: forget(job))
     for path in job.paths:
         _left(path)
@@ -113,7 +114,7 @@ def _unless_busy(act: Any) -> int:
     try:
         return act() or 0
     except DataError as error:
-        raise Problem(409, str(error)) from error
+        raise Problem(409, sentence(str(error))) from error
 
 
 def _job(call: Call) -> Job:
@@ -196,7 +197,7 @@ async def _imported(call: Call, file: UploadFile, **asked: str | None) -> Respon
         return json_answer(report, 202, headers=where)
     await to_thread.run_sync(_left, path)
     if job.state != "done":
-        words = job.message or "The file was not imported."
+        words = sentence(report["message"]) or "The file was not imported."
         raise Problem(422, words, headers=where, report=report)
     await to_thread.run_sync(feeder(source.store).refresh)
     return json_answer(report, 201, headers=where)
@@ -210,8 +211,9 @@ def _taken(source: sources.Source, file: UploadFile, name: str) -> Path:
     """Move what arrived into a folder of its own, under a name of ours; returns its path."""
     sources.prepare(source)
     folder = upload_folder(source.store.path) / _TAKEN / secrets.token_hex(8)
-    folder.mkdir(parents=True)
-    _demand_room(folder, file.size or 0)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _demand_room(folder.parent, file.size or 0)
+    folder.mkdir()
     # The ending says what it is; only those that are known are taken over.
     found = _ENDINGS.search(name)
     path = folder / f"upload{found[0].lower() if found else ''}"
@@ -255,21 +257,25 @@ def _started(source: sources.Source, path: Path, name: str, asked: Mapping[str, 
 
 
 def _report(job: Job) -> dict[str, Any]:
-    """Return the job as the Data page reports it, file by file."""
-    name = None
+    """Return the job as the Data page reports it, file by file, under the name that was sent."""
+    name = job.paths[0].name
     with contextlib.suppress(OSError, ValueError):
         name = json.loads((job.folder / _NOTE).read_text(encoding="utf-8"))["name"]
+
+    def named(words: str) -> str:
+        return words.replace(job.paths[0].name, name)
+
     return {
         "id": job.id,
         "state": job.state,
         "progress": job.progress,
-        "message": job.message,
+        "message": named(job.message),
         "dataset": job.dataset,
         "symbol": job.symbol,
         "timeframe": job.timeframe,
         "files": [
             {
-                "name": name or one.name,
+                "name": named(one.name),
                 "state": one.state,
                 "read": one.read,
                 "kept": one.kept,
@@ -279,8 +285,8 @@ def _report(job: Job) -> dict[str, Any]:
                     {"line": line, "reason": reason, "text": text}
                     for line, reason, text in one.rejects
                 ],
-                "message": one.message.replace(job.paths[number].name, name or one.name),
+                "message": named(one.message),
             }
-            for number, one in enumerate(job.files)
+            for one in job.files
         ],
     }

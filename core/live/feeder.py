@@ -13,12 +13,11 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 from core import queries
 from core.errors import PerpduckError, StoreBusy, StoreMissing
+from core.live.asking import Answer, Question
 from core.live.pulse import Pulse, judged, spans_by_symbol
 from core.store import Connection, Fingerprint, Store
 from core.supervisor import WorkerLock, worker_health
@@ -31,32 +30,11 @@ ASKED_S = 5.0
 # A page waits this long for its first answer before it says that the file is busy.
 FIRST_WAIT_S = 2.0
 ANSWERS = 256
-# Questions answered under one lease; the worker waits meanwhile.
+# Questions (or what is asked in one with others) under one lease; the worker waits meanwhile.
 AT_ONCE = 8
 # A WAL larger than this, left by a worker that is gone, is folded into the file: every opening
 # would replay it.
 LEFT_WAL_BYTES = 64 << 10
-
-
-class Question(Protocol):
-    """Something to ask of the file: hashable, and answered anew when its versions change."""
-
-    def version(self, versions: Mapping[str, int]) -> tuple[float, ...]:
-        """Return the versions that the answer depends on."""
-        ...
-
-    def answer(self, con: Connection) -> Any:
-        """Read the answer."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What was read, of which version, and when (monotonic seconds)."""
-
-    value: Any
-    version: tuple[float, ...]
-    read_at: float
 
 
 class Feeder:
@@ -211,28 +189,30 @@ class Feeder:
             pulse = self._read_pulse(con)
             due = self._due(pulse.versions)
             first, rest = due[:AT_ONCE], due[AT_ONCE:]
-            for question in first if len(due) <= AT_ONCE else ():
-                self._answer(question, con, pulse.versions)
+            for together in first if not rest else ():
+                self._answer(together, con, pulse.versions)
         for at in range(0, len(due), AT_ONCE) if rest else ():
             self._answer_some(due[at : at + AT_ONCE], pulse.versions, wait_s)
         return pulse
 
-    def _due(self, versions: Mapping[str, int]) -> list[Question]:
-        return [
-            question
-            for question in self._asked
-            if (known := self._answers.get(question)) is None
-            or known.version != question.version(versions)
-        ]
+    def _due(self, versions: Mapping[str, int]) -> list[list[Question]]:
+        """Return the questions to answer, those that one query answers together."""
+        found: dict[object, list[Question]] = {}
+        for question in self._asked:
+            known = self._answers.get(question)
+            if known is None or known.version != question.version(versions):
+                found.setdefault(getattr(question, "together", question), []).append(question)
+        return list(found.values())
 
     def _answer_some(
-        self, questions: list[Question], versions: Mapping[str, int], wait_s: float
+        self, due: list[list[Question]], versions: Mapping[str, int], wait_s: float
     ) -> None:
         """Answer under one lease; where that takes too long, one by one, and keep the failures."""
+        questions = [question for together in due for question in together]
         try:
             with self.store.read(wait_s=wait_s) as con:
-                for question in questions:
-                    self._answer(question, con, versions)
+                for together in due:
+                    self._answer(together, con, versions)
             return
         except StoreBusy:
             if len(questions) == 1:
@@ -240,7 +220,7 @@ class Feeder:
         for question in questions:
             try:
                 with self.store.read(wait_s=wait_s) as con:
-                    self._answer(question, con, versions)
+                    self._answer([question], con, versions)
             except StoreBusy as error:
                 self._failures[question] = error
 
@@ -271,13 +251,18 @@ class Feeder:
             read_at=time.monotonic(),
         )
 
-    def _answer(self, question: Question, con: Connection, versions: Mapping[str, int]) -> Answer:
-        answer = Answer(question.answer(con), question.version(versions), time.monotonic())
-        self._answers[question] = answer
-        self._failures.pop(question, None)
+    def _answer(
+        self, together: list[Question], con: Connection, versions: Mapping[str, int]
+    ) -> None:
+        if len(together) == 1:
+            values = [together[0].answer(con)]
+        else:
+            values = together[0].answer_all(together, con)  # type: ignore[attr-defined]
+        for question, value in zip(together, values, strict=True):
+            self._answers[question] = Answer(value, question.version(versions), time.monotonic())
+            self._failures.pop(question, None)
         while len(self._answers) > ANSWERS:
             del self._answers[next(iter(self._answers))]
-        return answer
 
 
 def _same(old: Mapping[str, int], new: Mapping[str, int], scope: str) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
 from core import queries
-from core.live.feeder import Answer, Feeder, Question
+from core.live.asking import Answer, Question
+from core.live.feeder import Feeder
 from core.models import CoverageSummary
 from core.store import Connection
 
@@ -60,11 +61,24 @@ class Bars:
         """Return the versions of the symbols."""
         return _of(self.symbols, versions)
 
+    @property
+    def together(self) -> Hashable:
+        """The stretch: ten symbols' bars by a query each take five times as long as by one."""
+        return (Bars, self.timeframe, self.start, self.end)
+
     def answer(self, con: Connection) -> dict[str, pl.DataFrame]:
         """Read one frame a symbol, in the order given; a symbol without bars has an empty one."""
-        end = self.end or _END_OF_TIME
-        bars = queries.load_bars(con, self.symbols, self.timeframe, self.start, end)
-        return {symbol: bars.filter(pl.col("symbol") == symbol) for symbol in self.symbols}
+        return self.answer_all([self], con)[0]
+
+    @staticmethod
+    def answer_all(asked: Sequence[Bars], con: Connection) -> list[dict[str, pl.DataFrame]]:
+        """Read the answers of some questions about one stretch."""
+        symbols = list(dict.fromkeys(symbol for one in asked for symbol in one.symbols))
+        first = asked[0]
+        end = first.end or _END_OF_TIME
+        bars = queries.load_bars(con, symbols, first.timeframe, first.start, end)
+        found = {symbol: bars.filter(pl.col("symbol") == symbol) for symbol in symbols}
+        return [{symbol: found[symbol] for symbol in one.symbols} for one in asked]
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,7 @@ def prepare(source: Source) -> None:
     """Make the source's file where no worker has made it yet."""
     if not source.store.exists():
         settings = load_settings()
-        practice = f"practice:{settings.practice_seed}"
-        source.store.prepare(practice if source.is_practice else settings.venue)
+        source.store.prepare(settings.practice_venue() if source.is_practice else settings.venue)
 
 
 @functools.lru_cache(maxsize=64)

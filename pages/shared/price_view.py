@@ -14,7 +14,8 @@ import polars as pl
 
 from core.bar_sql import TIMEFRAMES, Blend, bars_sql
 from core.charts import Spec, prices_chart
-from core.live.feeder import Answer, Feeder
+from core.live.asking import Answer
+from core.live.feeder import Feeder
 from core.live.pulse import WRITING, Pulse, dataset_of
 from core.live.questions import Bars, Coverage
 from core.live.window import RANGES, Window, epoch_ms, timeframe_label, utc, window

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.config import PRACTICE_RATE, practice_venue
 from core.feed.practice.blocks import (
     BarBlock,
     Floats,
@@ -29,7 +30,7 @@ DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
 EPOCH_MS = 1_577_836_800_000  # 2020-01-01 UTC: day 0, whose first trade has id 1
-DEFAULT_RATE = 60.0
+DEFAULT_RATE = PRACTICE_RATE
 _BLOCK_LENGTHS = (3_600, 600, 60, 10, 1)
 _BLOCK_TRADES = 60_000
 _CACHED_TRADES = 2_000_000  # 25 bytes a trade
@@ -79,9 +80,7 @@ class Market:
     @property
     def identity(self) -> str:
         """The venue's name: changes with everything that changes the ids."""
-        if self.rate == DEFAULT_RATE:
-            return f"practice:{self.seed}"
-        return f"practice:{self.seed}:rate={self.rate:g}"
+        return practice_venue(self.seed, self.rate)
 
     @property
     def symbols(self) -> tuple[str, ...]:

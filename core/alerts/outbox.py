@@ -88,7 +88,7 @@ def claim(
             continue
         until, why = _not_before(settings, now, lately.get(target, ()))
         if until is None and (until := left_alone_until(con, target, now)) is not None:
-            why = f"its target failed and is left alone until {until:%H:%M:%S} UTC"
+            why = "its target rests after a failure"
         if until is not None:
             _put_off(con, target, ids, until, why)
             continue

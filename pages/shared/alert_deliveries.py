@@ -160,7 +160,7 @@ def _columns(zone: str) -> dict[str, Any]:
         "tries": _COLUMN.NumberColumn("Tries", width=60),
         "sent": _COLUMN.DatetimeColumn(f"Sent ({clock})", format=moment),
         "next": _COLUMN.DatetimeColumn(f"Next try ({clock})", format=moment),
-        "note": _COLUMN.TextColumn("Note", width="medium"),
+        "note": _COLUMN.TextColumn("Note", width=290),
         "name": "Rule",
         "condition": "Condition",
         "bar": _COLUMN.DatetimeColumn(f"Bar ({clock})", format=moment),

@@ -21,12 +21,13 @@ FIGURE = ".st-key-alert-preview-chart .pd-figure[data-renders]"
 
 @pytest.fixture(scope="module")
 def alert_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The app on five hours of a pair that comes back, without a rule.
+    """The app on seven hours of a pair that comes back, without a rule.
 
-    A refit of 120 bars has its first value at a whole two hours after 120 bars: up to four hours.
+    A refit of 120 bars has its first line at a whole two hours after 120 bars, up to four hours,
+    and its first z-score up to 120 bars later.
     """
     home = tmp_path_factory.mktemp("alerts")
-    pair_store(home, 18_000)
+    pair_store(home, 25_200)
     with serving(home) as server:
         yield server
 
@@ -94,6 +95,8 @@ def test_an_event_is_told_shown_and_leads_to_its_pair(
     assert "hedge=Refit" in page.url
     assert "window=120" in page.url
     page.get_by_text("Last alerts of this pair").wait_for()
+    page.get_by_text("Last alerts of this pair").scroll_into_view_if_needed()
+    chart.shoot("alerts-on-pair-wide-light")
     page.get_by_role("link", name="Alert on it").click()
     page.get_by_role("heading", name="Would have fired").wait_for()
     # The form has what Pair shows.

@@ -47,8 +47,9 @@ def pair_store(home: Path, seconds: int) -> Store:
     store = open_store(home / "practice-7.duckdb")
     store.prepare("practice:7")
     end_ms = int(time.time()) * 1000 - 30_000
-    y, x = cointegrated(3, 9_000, half_life=20.0, sigma=0.002, vol=2e-4)
-    z, _ = independent(14, 9_000, vol=2e-4)
+    count = max(9_000, seconds)
+    y, x = cointegrated(3, count, half_life=20.0, sigma=0.002, vol=2e-4)
+    z, _ = independent(14, count, vol=2e-4)
     with store.write() as con:
         for symbol, logs, base in zip(SYMBOLS, (y, x, z), (1.0, 2.0, 60_000.0), strict=True):
             part = second_by_second(symbol, logs[-seconds:], end_ms, base)

@@ -215,8 +215,8 @@ def unwatched_words(health: Health, now: datetime) -> str:
 def seen_stage(kept: KeptRule, standing: Standing | None, now: datetime, health: Health) -> Stage:
     """Return where a rule stands as far as anybody has looked."""
     known = stage(kept, standing, now)
-    # While no worker lives, the app looks at these.
-    if known.kind == "paused" or (kept.rule.metric in SENTRY and health.state != "stuck"):
+    # While no worker lives, or it is stuck, the app looks at these.
+    if known.kind == "paused" or kept.rule.metric in SENTRY:
         return known
     words = unwatched_words(health, now)
     if not words:

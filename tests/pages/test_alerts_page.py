@@ -350,13 +350,17 @@ def test_the_page_says_why_nobody_looks(
     assert ("another program may hold it" in warning) == (state != "stopped")
 
 
-def test_a_stuck_worker_keeps_the_app_from_looking_as_well() -> None:
-    now = utc_now()
-    kept = KeptRule("r", "r", Rule("stopped", op="above", threshold=60.0), (), False, now, now)
-    stuck, dead = Health("stuck", "", "", 600.0), Health("dead", "", "", 600.0)
-    assert seen_stage(kept, Standing(), now, stuck).kind == "unwatched"
-    assert seen_stage(kept, Standing(), now, dead).kind == "armed"
-    assert seen_stage(kept, Standing(), now, Health("live", "", "")).kind == "armed"
+@pytest.mark.parametrize("state", ["stuck", "dead", "stopped"])
+def test_the_app_looks_at_rules_on_the_worker_itself(state: str) -> None:
+    now, health = utc_now(), Health(state, "", "", 600.0)
+    for rule, kind in (
+        (Rule("stopped", op="above", threshold=60.0), "armed"),
+        (Rule("disk", op="below", threshold=5.0), "unwatched"),
+        (zscore(), "unwatched"),
+    ):
+        kept = KeptRule("r", "r", rule, (), False, now, now)
+        assert seen_stage(kept, Standing(), now, health).kind == kind
+        assert seen_stage(kept, Standing(), now, Health("live", "", "")).kind == "armed"
 
 
 def test_many_rules_stand_on_pages_and_are_filtered(app: App, pairs: Store) -> None:

@@ -52,7 +52,7 @@ class NewTrades:
     def answer(self, con: Connection) -> pl.DataFrame:
         """Read them."""
         end = self.since + timedelta(days=1)
-        return load_trades(con, self.symbol, self.since, end, limit=50 * MOST_TRADES)
+        return load_trades(con, self.symbol, self.since, end, limit=500 * MOST_TRADES)
 
 
 Turn = Callable[[Subject], list[dict[str, Any]]]

@@ -97,7 +97,8 @@ def delete_upload(call: Call) -> Response:
         return json_answer(_report(_job(call)), 202)
     store = source_of(call.query.source).store
     removed = 0
-    if call.query.data:
+    # What failed brought nothing: the dataset of its name is another upload's.
+    if call.query.data and any(file.kept or file.duplicate for file in job.files):
         if job.dataset:
             removed = _unless_busy(lambda: delete_dataset(store, str(job.dataset)))
         elif job.symbol and job.timeframe:
@@ -129,6 +130,9 @@ def _job(call: Call) -> Job:
 
 @contextlib.asynccontextmanager
 async def _form(request: Request, known: set[str]) -> Any:
+    length = request.headers.get("content-length", "")
+    # What says how long it is, is refused before it comes.
+    demand_spool_room(int(length) if length.isascii() and length.isdigit() else 0)
     try:
         # Nothing is spooled by the name that was given; the folder is the system's own.
         form = await request.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=4096)

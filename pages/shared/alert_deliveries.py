@@ -130,7 +130,7 @@ def deliveries_table(found: pl.DataFrame, zone: str, browser: str | None) -> pl.
             # A phone shows the first three without scrolling sideways.
             "state": row["state"],
             "subject": subject_words(row["y"], row["x"]),
-            "value": value_words(row["metric"], row["value"], unit_of(row["metric"])),
+            "value": value_words(row["metric"], row["value"], unit_of(row)),
             "label": row["label"],
             "tries": row["tries"],
             "sent": on(row["sent_at"]),

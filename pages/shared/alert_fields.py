@@ -29,6 +29,7 @@ from pages.shared.alert_draft import (
 )
 from pages.shared.alert_reference import reference_field
 from pages.shared.alert_words import (
+    BPS,
     DAYS,
     HEDGED,
     SCALED,
@@ -45,7 +46,6 @@ _SCALES = ("log", "raw")
 _STEPS = {
     "zscore": 0.25, "corr": 0.05, "corr_break": 0.05, "coint_p": 0.01, "volume": 0.5,
     "volatility": 0.25, "return": 0.1, "funding": 0.5, "funding_diff": 0.5, "beta_drift": 0.5,
-    "spread": 0.001,
 }  # fmt: skip
 _OPS = {"above": "is above (>)", "below": "is below (<)", "outside": "leaves the band"} | {
     name: words for name, words in OPS.items() if name.startswith("crosses")
@@ -89,7 +89,8 @@ def levels() -> None:
     metric = METRICS[value("metric")]
     if metric.is_state:
         return
-    unit = f" ({metric.unit})" if metric.unit else ""
+    name = BPS if metric.name == "spread" and value("scale") == "log" else metric.unit
+    unit = f" ({name})" if name else ""
     is_band = value("op") == "outside"
     with st.container(horizontal=True, vertical_alignment="bottom", key="rule-levels"):
         st.selectbox(

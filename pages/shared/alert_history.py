@@ -96,7 +96,7 @@ def events_table(
             "seen": "" if row["acknowledged_at"] is None else "✓",
             # A phone shows the first three without scrolling sideways.
             "subject": subject_words(row["y"], row["x"]),
-            "value": value_words(row["metric"], row["value"], unit_of(row["metric"])),
+            "value": value_words(row["metric"], row["value"], unit_of(row)),
             "condition": row["condition"],
             "noticed": at_zone(row["noticed_at"], zone, browser),
             "bar": at_zone(row["bar_ts"], zone, browser),
@@ -248,7 +248,9 @@ def pair_query(
     row: dict[str, Any], inputs: dict[str, Any], kept: KeptRule | None
 ) -> dict[str, str]:
     """Return the Pair page's address parameters of what the event was computed with."""
-    query = {"y": row["y"].upper(), "x": row["x"].upper(), "tf": timeframe_label(row["timeframe"])}
+    query = {"y": row["y"].upper(), "x": row["x"].upper()}
+    if row["timeframe"]:
+        query["tf"] = timeframe_label(row["timeframe"])
     method = inputs.get("method") or (kept.rule.method if kept else "")
     if method in METHOD_LABELS:
         query["hedge"] = METHOD_LABELS[method]

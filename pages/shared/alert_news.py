@@ -7,14 +7,13 @@ from typing import Any
 
 import streamlit as st
 
-from core.alerts.metrics import METRICS
 from core.alerts.questions import Heard, News
 from core.errors import PerpduckError
 from core.live.feeder import Feeder
 from core.live.pulse import Pulse
 from core.live.questions import newest
 from core.store import Store
-from pages.shared.alert_words import now_utc, subject_words, value_words
+from pages.shared.alert_words import now_utc, subject_words, unit_of, value_words
 from pages.shared.places import ALERTS
 
 # More at a time would hide the page; the rest is counted.
@@ -55,8 +54,7 @@ def tell(found: Heard, store: Store) -> None:
 
 def event_words(row: dict[str, Any]) -> str:
     """Return an event in a line: its name, what it concerns, the condition and the value."""
-    unit = METRICS[row["metric"]].unit if row["metric"] in METRICS else ""
-    value = value_words(row["metric"], row["value"], unit)
+    value = value_words(row["metric"], row["value"], unit_of(row))
     subject = subject_words(row["y"], row["x"])
     return f"**{escaped(row['name'])}** · {subject} · {row['condition']}: {value}"
 

@@ -76,7 +76,7 @@ def triggers_table(found: pl.DataFrame, zone: str, browser: str | None) -> pl.Da
             {
                 "bar": at_zone(row["bar_ts"], zone, browser),
                 "timeframe": timeframe_label(row["timeframe"]),
-                "value": value_words(row["metric"], row["value"], unit_of(row["metric"])),
+                "value": value_words(row["metric"], row["value"], unit_of(row)),
                 "condition": row["condition"],
                 "name": row["name"],
             }

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from core.alerts.kept import KeptRule, Standing
@@ -20,6 +21,7 @@ from core.supervisor import Health
 from pages.shared.cards import UNKNOWN
 from pages.shared.pair_pickers import METHOD_LABELS
 
+BPS = "bps"
 # How a metric is called beside a number.
 SHORT = {
     "zscore": "z", "spread": "spread", "corr": "ρ", "corr_break": "breakdown",
@@ -85,9 +87,14 @@ def value_words(metric: str, value: float | None, unit: str) -> str:
     return text if text == UNKNOWN or not unit else f"{text} {unit}"
 
 
-def unit_of(metric: str) -> str:
-    """Return a metric's unit, none for one of another version."""
-    return METRICS[metric].unit if metric in METRICS else ""
+def unit_of(row: Mapping[str, Any]) -> str:
+    """Return the unit of an event's value, none for a metric of another version.
+
+    A spread is in bps where its rule was of logs, as the condition says.
+    """
+    if row["metric"] == "spread" and row["condition"].endswith(f" {BPS}"):
+        return BPS
+    return METRICS[row["metric"]].unit if row["metric"] in METRICS else ""
 
 
 def level_words(rule: Rule) -> str:
@@ -106,7 +113,7 @@ def level(value: float | None) -> str:
 
 def against_words(rule: Rule, value: float | None) -> str:
     """Return the present value against its level: z 1.42 → 2."""
-    unit = f" {rule.measure.unit}" if rule.measure.unit else ""
+    unit = f" {rule.unit}" if rule.unit else ""
     return f"{SHORT[rule.metric]} {number_words(rule.metric, value)} → {level_words(rule)}{unit}"
 
 

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from core.errors import DataError, NotEnoughData
-from core.stats.adf import longest_lag
 from core.stats.arrays import Floats, Ints
 from core.stats.cointegration import LEAST_BARS
 from core.stats.scan_legs import TILE, Bools, Legs, legs_of
@@ -88,43 +87,30 @@ def pair_scan(
     """Test every leg of y against every leg of x, panels (T, N_y) and (T, N_x) of levels.
 
     With all bars there, statistic and β are those of ``statsmodels.tsa.stattools.coint(y, x,
-    maxlag=lag, autolag=None)``, or ``autolag="aic"`` for ``lag_choice`` "aic". Rows of both panels
-    are paired one by one, whatever their times: x may be of an earlier window.
+    maxlag=lag, autolag=None)``, or ``autolag="aic"`` for ``lag_choice`` "aic". Row t of one panel
+    goes with row t of the other, whatever their times: x may be of an earlier window.
 
-    NaN is a missing bar. A pair's line, deviation and z stand on the bars that both legs have; a
-    regression, the half-life, the correlation and the crossings on the steps whose levels (of a
-    regression: back to t − lag) both have. ``y_stale`` and ``x_stale`` mark bars whose price was
-    carried, like their panels. Pairs with fewer than ``least_bars`` common bars, or
-    fewer rows of the longest regression than so many whole bars give, are not tested.
+    NaN is a missing bar. Line, deviation and z stand on the bars that both legs have; half-life,
+    correlation and crossings on the steps whose both bars they have, a regression on those whose
+    bars back to t − lag they have too. Fewer common bars than ``least_bars``, or fewer rows than
+    so many whole bars give: not tested. ``y_stale`` and ``x_stale`` mark carried prices.
 
-    A pair's figures are the same to the last digit in whatever panel it stands. ``workers``
-    threads, by default one a processor; ``progress`` is called with the share done after each
-    tile, and may raise to end the scan. Raises NotEnoughData below ``least_bars`` bars, DataError
-    for an infinite level, panels of different lengths, or lags beyond 0 to 10.
+    A pair's figures are the same to the last digit in whatever panel it stands. ``progress`` is
+    called with the share done after each tile, and may raise to end the scan; ``workers`` threads,
+    by default one a processor. Raises NotEnoughData, or DataError for an infinite level, panels
+    that do not match, or lags beyond 0 to 10.
     """
-    if not 0 <= lag <= LONGEST_LAG:
-        raise DataError(f"lag is {lag}; give 0 to {LONGEST_LAG}")
-    least = max(least_bars, 2 * lag + 3)
-    legs_y = legs_of(y, lag, "y")
-    legs_x = legs_y.copy() if x is y else legs_of(x, lag, "x")
-    if legs_y.bars != legs_x.bars:
-        raise DataError(f"y has {legs_y.bars:,} bars and x {legs_x.bars:,}; give both the same")
-    if legs_y.bars < least:
-        raise NotEnoughData(f"the panels have {legs_y.bars:,} bars; {least:,} are needed")
-    longest_lag(legs_y.bars, constant=False, max_lag=lag)
+    plan = _plan(lag, lag_choice, least_bars)
+    legs_y, legs_x = _both_legs(y, x, plan)
     found = _empty(legs_y.count, legs_x.count)
 
     def scan(place: tuple[int, int]) -> None:
         _keep(found, place, scan_tile(legs_y.tile(place[0]), legs_x.tile(place[1]), plan))
 
-    plan = Plan(lag, lag_choice, least)
     places = [(i, j) for i in range(legs_y.tiles) for j in range(legs_x.tiles)]
     _each(scan, places, workers or os.cpu_count() or 1, progress)
-    return ScanResult(
-        **found,
-        y_stale_share=_stale_share(legs_y, y_stale),
-        x_stale_share=_stale_share(legs_x, x_stale),
-    )
+    stale = _stale_share(legs_y, y_stale), _stale_share(legs_x, x_stale)
+    return ScanResult(**found, y_stale_share=stale[0], x_stale_share=stale[1])
 
 
 def block_slices(symbols: int, tiles: int = 2) -> tuple[slice, ...]:
@@ -154,6 +140,26 @@ def joined(parts: Sequence[Sequence[ScanResult]]) -> ScanResult:
         y_stale_share=np.concatenate([row[0].y_stale_share for row in parts]),
         x_stale_share=np.concatenate([part.x_stale_share for part in parts[0]]),
     )
+
+
+def _plan(lag: int, lag_choice: LagChoice, least_bars: int) -> Plan:
+    """Return the plan; the longest regression must leave a degree of freedom."""
+    if not 0 <= lag <= LONGEST_LAG:
+        raise DataError(f"lag is {lag}; give 0 to {LONGEST_LAG}")
+    if lag_choice not in ("fixed", "aic"):
+        raise DataError(f"lag_choice is {lag_choice!r}; give 'fixed' or 'aic'")
+    return Plan(lag, lag_choice, max(least_bars, 2 * lag + 3))
+
+
+def _both_legs(y: ArrayLike, x: ArrayLike, plan: Plan) -> tuple[Legs, Legs]:
+    """Return the legs of both panels, which must match and have the bars that a pair needs."""
+    legs_y = legs_of(y, plan.lag, "y")
+    legs_x = legs_y.copy() if x is y else legs_of(x, plan.lag, "x")
+    if legs_y.bars != legs_x.bars:
+        raise DataError(f"y has {legs_y.bars:,} bars and x {legs_x.bars:,}; give both the same")
+    if legs_y.bars < plan.least_bars:
+        raise NotEnoughData(f"the panels have {legs_y.bars:,} bars; {plan.least_bars:,} are needed")
+    return legs_y, legs_x
 
 
 def _stale_share(legs: Legs, is_stale: ArrayLike | None) -> Floats:

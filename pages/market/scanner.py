@@ -179,7 +179,7 @@ def watch_more(source: sources.Source, pulse: Pulse) -> None:
             f"Watch all {len(pulse.watchlist) + len(rest)}", icon=":material/add:",
             key="watch-all", on_click=watch, args=(source, rest),
             help="Adds every contract of the exchange to the watchlist; their history follows "
-            "within a minute or so, a week of minutes each.",
+            "in some minutes, a week of 1-minute bars each.",
         )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from pages.shared.scanner_pickers import scan_controls
 from pages.shared.scanner_schedule import schedule_control
 from pages.shared.scanner_view import (
     columns,
+    left_table,
     pair_spec,
     pair_table,
     pair_words,
@@ -125,6 +126,7 @@ def show(source: sources.Source, pulse: Pulse, settings: ScanSettings, run: Scan
     show_cards(scan_cards(report), signed_first=False)
     charts(report)
     table(source, report, pulse)
+    left_out(report)
     history(feed)
 
 
@@ -255,6 +257,19 @@ def detail(source: sources.Source, report: ScanReport, pulse: Pulse, row: dict[s
             else:
                 st.badge("watched", icon=":material/visibility:", color="gray")
         st.markdown(pair_words(report, row))
+
+
+def left_out(report: ScanReport) -> None:
+    """Show which symbols were not compared, and why."""
+    rows = report.symbols.filter(report.symbols["left_out"] != "")
+    if rows.is_empty():
+        return
+    words = f"{counted(rows.height, 'symbol')} left out"
+    with st.expander(words, icon=":material/filter_alt:", key="scan-left-out"):
+        st.dataframe(
+            left_table(rows), hide_index=True, height="content", placeholder="–",
+            alt="Symbols that were left out, and why",
+        )  # fmt: skip
 
 
 def history(feed: Feeder) -> None:

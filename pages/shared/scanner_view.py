@@ -140,6 +140,16 @@ def scan_list(scans: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def left_table(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return symbols that were left out as a table to read."""
+    return rows.select(
+        pl.col("symbol").str.to_uppercase().alias("Symbol"),
+        pl.col("left_out").alias("Why"),
+        (100 * pl.col("coverage")).round(1).alias("Coverage, %"),
+        pl.col("turnover").round(0).alias("Turnover a day"),
+    )
+
+
 def pair_words(report: ScanReport, row: dict[str, Any]) -> str:
     """Return one pair in a sentence or two."""
 

@@ -21,7 +21,7 @@ from core.scanning.report import CONFIRMED, EXPLAINED, SAME, ScanReport
 from core.scanning.running import DONE, scanned
 from core.scanning.settings import ScanSettings
 from core.store import Store
-from pages.shared.scanner_view import STAGE_WORDS, pair_table, pair_words, scan_cards
+from pages.shared.scanner_view import STAGE_WORDS, left_table, pair_table, pair_words, scan_cards
 from tests.pages.test_pages import words
 from tests.scanning.markets import market_store, now, planted, walks
 
@@ -67,6 +67,7 @@ def test_a_click_scans_and_the_answer_comes_first(app: App, market: Store) -> No
     report = ended(market)
     page.run()
     assert not page.exception
+    assert not [one for one in page.expander if "left out" in one.label]
     said = words(page)
     assert "Tested 54 ordered pairs of 8 symbols" in said
     assert "which cannot be cointegrated" in said
@@ -103,6 +104,21 @@ def test_trouble_is_a_notice_and_the_last_scan_stays(app: App, market: Store) ->
     assert not page.exception
     assert "turned over" in words(page)
     assert page.session_state["_scan_shown"]["view"].id == report.id
+
+
+def test_what_was_left_out_is_listed_with_its_reason(app: App, market: Store) -> None:
+    logs = {"thinusdt": np.where(np.arange(720) % 3 == 0, 1.0 + np.arange(720) / 1e4, np.nan)}
+    market_store(market.path, logs, until=now().replace(microsecond=0))
+    feeder(market).refresh()
+    page = app(PAGE, source="practice", scan_span="6h", scan_carry="0")
+    page.button(key="scan-now").click().run()
+    report = ended(market)
+    page.run()
+    assert not page.exception
+    assert "1 symbol left out" in [one.label for one in page.expander]
+    left = left_table(report.symbols.filter(pl.col("left_out") != ""))
+    assert left["Symbol"].to_list() == ["THINUSDT"]
+    assert left["Why"][0] == "bars for 33% of the range; 90% are asked for"
 
 
 def test_a_chosen_pair_has_its_numbers_and_ways_on(app: App, market: Store) -> None:

@@ -62,7 +62,7 @@ def finals(panel: ScanPanel, report: ScanReport, place: Place, share: Share) -> 
     )
     tested = [one for one in found if one is not None]
     survives = np.array([one.p <= settings.level for one in tested], np.bool_)
-    betters = _explained(panel, tasks, survives, settings.level, share)
+    betters = _explained(panel, tasks, survives, share)
     told = _told(panel, chosen, tasks, tested, betters, settings.level)
     pairs = report.pairs.join(told, on=("y", "x"), how="left", maintain_order="left", suffix="_new")
     pairs = pairs.with_columns(
@@ -114,27 +114,30 @@ class _Better:
 
 
 def _explained(
-    panel: ScanPanel, tasks: list[_Task], survives: Bools, level: float, share: Share
+    panel: ScanPanel, tasks: list[_Task], survives: Bools, share: Share
 ) -> dict[int, _Better]:
     """Return, by finalist, the better pair that was asked whether it explains it.
 
-    The best first: only a pair that stands by itself can explain others.
+    Only a pair whose legs have no better partner, the best first, can explain others: what seems
+    to return because of another pair says nothing of a third one.
     """
-    kept: list[_Task] = []
+    numbers = np.flatnonzero(survives).tolist()
+    firm: dict[int, _Task] = {}
+    for number in numbers:
+        task = tasks[number]
+        if not any({task.y, task.x} & {one.y, one.x} for one in firm.values()):
+            firm[number] = task
     found: dict[int, _Better] = {}
-    for number in np.flatnonzero(survives).tolist():
+    for number in numbers:
         task = tasks[number]
         asked = [
             _Better(better.y, better.x, _left(panel.train, task, better))
-            for better in kept
-            if {task.y, task.x} & {better.y, better.x}
+            for better in firm.values()
+            if number not in firm and {task.y, task.x} & {better.y, better.x}
         ]
         # The partner that leaves least of it says whether anything is left.
         if asked:
-            found[number] = worst = max(asked, key=lambda one: np.nan_to_num(one.p, nan=1.0))
-            if not worst.p <= level:
-                continue
-        kept.append(task)
+            found[number] = max(asked, key=lambda one: np.nan_to_num(one.p, nan=1.0))
         share(0.7 + 0.3 * number / len(tasks))
     return found
 

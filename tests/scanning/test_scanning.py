@@ -13,6 +13,7 @@ import pytest
 from statsmodels.tsa.stattools import adfuller, coint
 
 from core.errors import DataError, NotEnoughData
+from core.scanning import finals
 from core.scanning.kept import load_scan, load_scans, load_survivals
 from core.scanning.panel import carried, read_scan_panel
 from core.scanning.report import (
@@ -271,3 +272,24 @@ def test_noise_legs_are_of_two_windows(scan: ScanReport, practice: Store) -> Non
     assert scan.noise.tested == 506
     assert LAST_DAY - scan.windows.test_end < timedelta(minutes=2)
     assert {SURVIVED, PASSED} & set(scan.pairs["stage"]) <= {SURVIVED, PASSED}
+
+
+def test_only_pairs_without_a_better_partner_explain_others(
+    monkeypatch: pytest.MonkeyPatch, scan: ScanReport, practice: Store
+) -> None:
+    asked: list[tuple[tuple[int, int], tuple[int, int]]] = []
+    left = {(0, 1): 0.01, (2, 3): 0.4}
+
+    def scripted(train: object, task: finals._Task, better: finals._Task) -> float:
+        asked.append(((task.y, task.x), (better.y, better.x)))
+        return left[better.y, better.x]
+
+    monkeypatch.setattr(finals, "_left", scripted)
+    # The second has a leg of the first, the third one of the second: it is nobody's shadow.
+    tasks = [finals._Task(y, x, 0.0, 1.0) for y, x in ((0, 1), (0, 2), (2, 3), (4, 5))]
+    panel = read_scan_panel(practice, scan.settings)
+    survives = np.array([True, True, True, False])
+    found = finals._explained(panel, tasks, survives, lambda share: None)
+    assert asked == [((0, 2), (0, 1)), ((0, 2), (2, 3))]
+    assert set(found) == {1}
+    assert (found[1].y, found[1].x, found[1].p) == (2, 3, 0.4)

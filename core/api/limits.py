@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import math
 import time
@@ -119,7 +120,11 @@ class Limits:
 def address_of(scope: Scope) -> str:
     """Return whom to count a request for: its address, of IPv6 the network that one host gets."""
     client = scope.get("client")
-    host = str(client[0]) if client else ""
+    return _counted(str(client[0])) if client else ""
+
+
+@functools.lru_cache(maxsize=1024)
+def _counted(host: str) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:  # as a proxy forwards it: any text, of any length

@@ -174,7 +174,7 @@ class Hub:
                     raise Problem(400, f"A connection has at most {MOST_TOPICS} topics.")
                 if key not in client.topics:
                     client.topics[key] = await _in_thread(topic_of, client.source, key)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeError) as error:
             return {"type": "error", "detail": f"This is no request: {error}"}
         except (Problem, PerpduckError) as error:
             return {"type": "error", "detail": str(error)}

@@ -223,7 +223,7 @@ def test_whoever_goes_no_further_is_gone_from_a_real_server(
 
 
 def test_a_crowd_leaves_room_for_others_on_a_real_server() -> None:
-    with minding(much, most=20) as (port, server), contextlib.ExitStack() as held:
+    with minding(much, most=20, head_s=600.0) as (port, server), contextlib.ExitStack() as held:
         for _ in range(60):
             held.enter_context(talk(port))
         with talk(port, GET) as asking:
@@ -240,7 +240,7 @@ def test_small_answers_are_sent_at_once() -> None:
         assert found.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-@pytest.mark.parametrize("answer", ["before", "amid"])
+@pytest.mark.parametrize("answer", ["before", "amid", "at once"])
 def test_garbage_amid_a_request_is_the_end_and_no_error_of_ours(
     answer: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -249,7 +249,7 @@ def test_garbage_amid_a_request_is_the_end_and_no_error_of_ours(
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         try:
-            if answer == "amid":
+            if answer != "before":
                 await send({"type": "http.response.start", "status": 200, "headers": []})
             while (await receive())["type"] != "http.disconnect":
                 pass
@@ -258,10 +258,13 @@ def test_garbage_amid_a_request_is_the_end_and_no_error_of_ours(
             ended.set()
 
     head = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with minding(app) as (port, server), talk(port, head) as liar:
+    garbage = b"no number\r\n"
+    first = head + garbage if answer == "at once" else head
+    with minding(app) as (port, server), talk(port, first) as liar:
         if answer == "amid":
             assert liar.recv(12) == b"HTTP/1.1 200"
-        liar.sendall(b"no number\r\n")
+        if answer != "at once":
+            liar.sendall(garbage)
         wait_until(lambda: not server.server_state.connections, 20, "it is still there")
         assert ended.wait(20)
     assert [one for one in caplog.records if one.exc_info] == []

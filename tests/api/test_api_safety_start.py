@@ -25,7 +25,7 @@ from websockets.sync.client import connect
 from core.api import Access, demand_protection
 from core.config import Settings, load_settings
 from core.errors import ConfigError
-from tests.api.safe_servers import BEARER, ROOT, TOKEN, Running, running
+from tests.api.safe_servers import BEARER, ROOT, TOKEN, Running, many_loopbacks, running
 from tests.browser.conftest import free_port
 
 ODD = "127.1"
@@ -147,6 +147,7 @@ def signed_in(client: httpx.Client, guarded: Running) -> httpx.Response:
     return client.post("/perpduck/sign-in?next=/pair", data=given, headers={"origin": guarded.url})
 
 
+@many_loopbacks
 @pytest.mark.parametrize(
     "path", ["/", "/pair", "/static/index.html", "/media/x", "/_stcore/host-config", "/api/health",
              "/api/docs", "/api/metrics", "/perpduck/prices.js", "/perpduck/upload"],
@@ -158,6 +159,7 @@ def test_pages_api_and_files_are_closed(client: httpx.Client, path: str) -> None
     assert client.get(path, headers=wrong).status_code == 401
 
 
+@many_loopbacks
 def test_a_program_has_the_token_and_a_browser_signs_in(
     client: httpx.Client, guarded: Running
 ) -> None:
@@ -177,6 +179,7 @@ def test_a_program_has_the_token_and_a_browser_signs_in(
     assert client.post("/perpduck/upload", params={"name": "a", "bytes": 1}).status_code == 403
 
 
+@many_loopbacks
 def test_the_pages_live_by_the_cookie(client: httpx.Client, guarded: Running) -> None:
     signed_in(client, guarded)
     kept = {"Cookie": "; ".join(f"{name}={text}" for name, text in client.cookies.items())}

@@ -1,6 +1,6 @@
 """The API under load: bars out of memory, heartbeats to many, and what has not changed.
 
-    python benchmarks/api.py [--only bars|clients|unchanged] [--seconds 60] [--rate 2600]
+    python benchmarks/api.py [--only bars|clients|unchanged] [--seconds 60] [--arriving 2200]
 
 A practice exchange, the worker and the app run as processes of their own, and so do the programs
 that ask (`benchmarks/api_load.py`). They ask at their rate however long the answers take, and an
@@ -41,17 +41,37 @@ class Rig:
     symbols: list[str]
 
 
-@contextlib.contextmanager
-def rig(rate: float) -> Iterator[Rig]:
-    """Run exchange, worker and app on a file with half an hour of the busiest symbols."""
+def busiest() -> list[str]:
+    """Return the symbols that are traded most."""
     from core.feed.practice.market import Market
+
+    market = Market(7)
+    return sorted(market.symbols, key=market.trades_per_day, reverse=True)[:SYMBOLS]
+
+
+def rate_for(arriving: float, symbols: list[str], seconds: float = 600) -> float:
+    """Return the exchange's rate at which so many trades a second arrive from now on.
+
+    Its trades come in clusters: some quarters of an hour have twice as many as others.
+    """
+    from core.feed.practice.market import Market
+
+    market, now = Market(7, 1000), int(time.time() * 1000)
+    ids = [market.first_id(symbol, now) for symbol in symbols]
+    later = [market.first_id(symbol, now + int(1000 * seconds)) for symbol in symbols]
+    return 1000 * arriving * seconds / (sum(later) - sum(ids))
+
+
+@contextlib.contextmanager
+def rig(arriving: float) -> Iterator[Rig]:
+    """Run exchange, worker and app on a file with half an hour of the busiest symbols."""
     from core.store import open_store
 
-    a_day = Market(7, rate).trades_per_day
-    symbols = sorted(Market(7, rate).symbols, key=a_day, reverse=True)[:SYMBOLS]
+    symbols = busiest()
+    rate = round(rate_for(arriving, symbols))
     with harness.scratch() as folder, harness.practice("--rate", f"{rate:g}") as exchange:
         db = Path(folder) / "api.duckdb"
-        fill(open_store(db), rate, int(sum(map(a_day, symbols)) / 48), symbols)
+        fill(open_store(db), rate, int(arriving * 1800), symbols)
         watched = "--symbols", ",".join(symbols), "--history", "0"
         with (
             harness.worker(db, exchange.address, *watched) as worker,
@@ -218,9 +238,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=("bars", "clients", "unchanged"))
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--rate", type=float, default=2600)
+    parser.add_argument("--arriving", type=float, default=2200)
     options = parser.parse_args()
-    with rig(options.rate) as running:
+    with rig(options.arriving) as running:
         if options.only in (None, "unchanged"):
             unchanged(running, options.seconds / 3)
         if options.only in (None, "clients"):

@@ -173,7 +173,7 @@ def test_bars_do_not_depend_on_the_order_of_arrival(batches, random) -> None:
             frames = [scattered(symbol, [i]) for symbol, i in batch]
             put(store, pl.concat([trades_frame("aaausdt", []), *frames]))
         assert_exact(store)
-        with store.read() as con:
+        with store.read(limit_s=None) as con:
             held = con.execute("select symbol, agg_id from trades").fetchall()
             assert set(held) == everything
             assert_volume_is_conserved(con)

@@ -25,12 +25,12 @@ def addresses(ready: dict[str, str]) -> tuple[str, ...]:
 def held(store: Store) -> dict[str, int]:
     if not store.exists():
         return {}
-    with store.read(wait_s=30) as con:
+    with store.read(wait_s=30, limit_s=None) as con:
         return queries.load_last_ids(con)
 
 
 def caught_up(store: Store, market: Market, since_ms: int) -> bool:
-    with store.read(wait_s=30) as con:
+    with store.read(wait_s=30, limit_s=None) as con:
         if queries.load_open_gaps(con):
             return False
         last = queries.load_last_ids(con)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
+from core.background import said_by
 from core.config import Settings
 
 logger = logging.getLogger(__name__)
 
-_HOME = Path(__file__).resolve().parent.parent
 # After midnight UTC the day's last trades still come in, and gaps are filled.
 AFTER_MIDNIGHT = timedelta(minutes=20)
 AGAIN_S = 3600.0
-END_S = 1.0
 
 
 class LakeKeeper:
@@ -40,29 +37,16 @@ class LakeKeeper:
     async def _run_once(self) -> str:
         """Run the command; returns what it says of a failure."""
         settings = self._settings
-        process = await asyncio.create_subprocess_exec(
+        # Whenever it ends, each trade is in the file or in a registered part.
+        said = await said_by((
             *(sys.executable, "-m", "core.lake", "--db", str(settings.db)),
             *("--keep-days", str(settings.retention_days), "--lake", settings.lake),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=_HOME,
-        )
-        try:
-            said, complained = await process.communicate()
-        except BaseException:
-            # Whenever it ends, each trade is in the file or in a registered part.
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(END_S):
-                    await process.wait()
-            raise
-        if process.returncode == 0:
-            logger.info("retention: %s", said.decode(errors="replace").strip())
+        ))  # fmt: skip
+        if said.status == 0:
+            logger.info("retention: %s", said.out)
             return ""
-        lines = complained.decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"the command ended with status {process.returncode}"
+        lines = said.err.splitlines()
+        return lines[-1] if lines else f"the command ended with status {said.status}"
 
 
 def _until_next_day_s(now: datetime) -> float:

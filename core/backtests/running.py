@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from core.background import CANCELLED, DONE, FAILED, RUNNING, Run
 from core.backtest import Backtest, BacktestSettings
 from core.backtest.classic import Classic, classic
 from core.backtest.honesty import Honesty, Subject, examined
@@ -14,9 +13,11 @@ from core.backtest.measures import Measures, measures
 from core.backtests.loading import Traded, run_backtest
 from core.errors import PerpduckError
 
-logger = logging.getLogger(__name__)
+__all__ = [
+    "CANCELLED", "DONE", "FAILED", "RUNNING", "BacktestResult", "BacktestRun", "Standing",
+    "first_result", "subject_of",
+]  # fmt: skip
 
-RUNNING, DONE, CANCELLED, FAILED = "running", "done", "cancelled", "failed"
 # What reading and the backtest itself take of the whole.
 _FIRST = 0.05
 
@@ -43,56 +44,25 @@ class Standing:
     error: PerpduckError | None = None
 
 
-class BacktestRun:
-    """One backtest in a thread of its own; `standing` may be looked at any time."""
+class BacktestRun(Run[Standing]):
+    """One backtest in a thread of its own; one that was cancelled keeps what it knows by then."""
 
     def __init__(self, load: Callable[[], Traded], settings: BacktestSettings) -> None:
+        super().__init__("backtest", Standing())
         self._load = load
         self._settings = settings
-        self._standing = Standing()
-        self._cancelled = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="backtest", daemon=True)
 
-    def start(self) -> BacktestRun:
-        """Begin; returns itself."""
-        self._thread.start()
-        return self
-
-    @property
-    def standing(self) -> Standing:
-        """How far it is."""
-        return self._standing
-
-    def cancel(self) -> None:
-        """Ask it to stop soon; what is known by then stays known."""
-        self._cancelled.set()
-
-    def wait(self, limit_s: float | None = None) -> Standing:
-        """Wait until it is over, or so many seconds; returns how far it is."""
-        self._thread.join(limit_s)
-        return self._standing
-
-    def _run(self) -> None:
-        try:
-            result = first_result(self._load(), self._settings)
-            self._tell(result=result, share=_FIRST)
-            for found in examined(subject_of(result), self._going_on):
-                result = replace(result, honesty=found)
-                self._tell(result=result)
-            self._tell(state=CANCELLED if self._cancelled.is_set() else DONE, share=1.0, words="")
-        except PerpduckError as error:
-            self._tell(state=FAILED, error=error)
-        except Exception as error:
-            logger.exception("a backtest failed")
-            words = f"{type(error).__name__}: {error}; please report this with the log"
-            self._tell(state=FAILED, error=PerpduckError(words))
+    def _work(self) -> None:
+        result = first_result(self._load(), self._settings)
+        self._tell(result=result, share=_FIRST)
+        for found in examined(subject_of(result), self._going_on):
+            result = replace(result, honesty=found)
+            self._tell(result=result)
+        self._tell(state=CANCELLED if self._cancelled.is_set() else DONE, share=1.0, words="")
 
     def _going_on(self, words: str, share: float) -> bool:
         self._tell(words=words, share=_FIRST + (1 - _FIRST) * share)
         return not self._cancelled.is_set()
-
-    def _tell(self, **changed: object) -> None:
-        self._standing = replace(self._standing, **changed)  # type: ignore[arg-type]
 
 
 def first_result(traded: Traded, settings: BacktestSettings) -> BacktestResult:

@@ -7,8 +7,8 @@ import contextlib
 import logging
 import sys
 from datetime import timedelta
-from pathlib import Path
 
+from core.background import said_by
 from core.config import Settings
 from core.errors import PerpduckError, StoreError
 from core.scanning.kept import Schedule, load_schedule
@@ -17,9 +17,7 @@ from core.trade_writer import utc_now
 
 logger = logging.getLogger(__name__)
 
-_HOME = Path(__file__).resolve().parent.parent.parent
 LOOK_S = 15.0
-END_S = 1.0
 # Statistics give way to trades: a nice value, where the system knows such a thing.
 NICENESS = 10
 
@@ -50,28 +48,15 @@ class ScanKeeper:
             return None
 
     async def _scan(self) -> None:
-        command = (sys.executable, "-m", "core.scan", "--db", str(self._settings.db),
-                   "--scheduled", "--quiet")  # fmt: skip
-        process = await asyncio.create_subprocess_exec(
-            *(("nice", "-n", str(NICENESS)) if sys.platform != "win32" else ()), *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd=_HOME,
-        )  # fmt: skip
-        try:
-            said, _ = await process.communicate()
-        except BaseException:
-            # A scan that is cut off leaves nothing behind: it is written whole or not at all.
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(END_S):
-                    await process.wait()
-            raise
-        words = said.decode(errors="replace").strip().splitlines()
-        level = logging.INFO if process.returncode == 0 else logging.WARNING
-        logger.log(level, "scan: %s", words[-1] if words else f"status {process.returncode}")
+        nice = ("nice", "-n", str(NICENESS)) if sys.platform != "win32" else ()
+        # A scan that is cut off leaves nothing behind: it is written whole or not at all.
+        said = await said_by((
+            *nice, sys.executable, "-m", "core.scan", "--db", str(self._settings.db),
+            "--scheduled", "--quiet",
+        ))  # fmt: skip
+        lines = (said.out if said.status == 0 else said.err).splitlines()
+        level = logging.INFO if said.status == 0 else logging.WARNING
+        logger.log(level, "scan: %s", lines[-1] if lines else f"status {said.status}")
 
 
 def is_due(schedule: Schedule | None) -> bool:

@@ -5,13 +5,12 @@ The table is there once all pairs were compared; the finalists' tests follow.
 
 from __future__ import annotations
 
-import logging
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from core.background import CANCELLED, DONE, FAILED, RUNNING, Run
 from core.cluster import Place, place_of
 from core.errors import PerpduckError
 from core.scanning.finals import finals
@@ -24,9 +23,8 @@ from core.scanning.symbols import placed_symbols
 from core.store import Store
 from core.trade_writer import utc_now
 
-logger = logging.getLogger(__name__)
+__all__ = ["CANCELLED", "DONE", "FAILED", "RUNNING", "Cancelled", "ScanRun", "Standing", "scanned"]
 
-RUNNING, DONE, CANCELLED, FAILED = "running", "done", "cancelled", "failed"
 # What each step takes of the whole, about.
 _READ, _COMPARED, _NOISE = 0.1, 0.35, 0.5
 
@@ -48,65 +46,36 @@ class Standing:
     error: PerpduckError | None = None
 
 
-class ScanRun:
-    """One scan in a thread of its own; `standing` may be looked at any time."""
+class ScanRun(Run[Standing]):
+    """One scan in a thread of its own; one that was cancelled is not kept."""
 
     def __init__(
         self, store: Store, settings: ScanSettings, *, asked_by: str = "page",
         place: Place | None = None,
     ) -> None:  # fmt: skip
+        super().__init__("scan", Standing())
         self.id = secrets.token_hex(8)
         self.store = store
         self.settings = settings
         self._asked_by = asked_by
         self._place = place
-        self._standing = Standing()
-        self._cancelled = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="scan", daemon=True)
 
-    def start(self) -> ScanRun:
-        """Begin; returns itself."""
-        self._thread.start()
-        return self
-
-    @property
-    def standing(self) -> Standing:
-        """How far it is."""
-        return self._standing
-
-    def cancel(self) -> None:
-        """Ask it to stop soon; a scan that was cancelled is not kept."""
-        self._cancelled.set()
-
-    def wait(self, limit_s: float | None = None) -> Standing:
-        """Wait until it is over, or so many seconds; returns how far it is."""
-        self._thread.join(limit_s)
-        return self._standing
-
-    def _run(self) -> None:
+    def _work(self) -> None:
         try:
             for report in scanned(
                 self.store, self.settings, asked_by=self._asked_by, place=self._place,
                 tell=self._going_on, scan_id=self.id,
             ):  # fmt: skip
                 self._tell(report=report)
-            self._tell(state=DONE, share=1.0, words="")
         except Cancelled:
             self._tell(state=CANCELLED, words="")
-        except PerpduckError as error:
-            self._tell(state=FAILED, error=error)
-        except Exception as error:
-            logger.exception("a scan failed")
-            words = f"{type(error).__name__}: {error}; please report this with the log"
-            self._tell(state=FAILED, error=PerpduckError(words))
+        else:
+            self._tell(state=DONE, share=1.0, words="")
 
     def _going_on(self, words: str, share: float) -> None:
         self._tell(words=words, share=share)
         if self._cancelled.is_set():
             raise Cancelled
-
-    def _tell(self, **changed: object) -> None:
-        self._standing = replace(self._standing, **changed)  # type: ignore[arg-type]
 
 
 def scanned(

@@ -38,6 +38,10 @@ PURE = (
     "core/backtests/charts.py",
     "core/backtests/check_charts.py",
     "core/bundle_members.py",
+    "core/scan_charts.py",
+    "core/scanning/report.py",
+    "core/scanning/settings.py",
+    "core/scanning/words.py",
 )
 # Who may not know whom: each way in, way out and store of data stands for itself, so that one can
 # be changed without a look at the others. A name stands for its parts too: core.lake_job.
@@ -74,6 +78,12 @@ KNOWS_NOT = {
         *WAYS, *WORKER, "core.reading", "core.lake", "core.backtest", "core.backtests",
         "core.bundle_kept",
     ),
+    "core/scanning": (
+        *WAYS, *WORKER, "core.reading", "core.lake", "core.backtest", "core.backtests",
+        "core.bundle_kept", "core.alerts", "core.feed", "core.api",
+    ),
+    "core/cluster": (*STORE, *WAYS, *WORKER, "core.stats", "core.backtest", "core.api"),
+    "core/background": (*STORE, *WAYS, *WORKER, "core.stats", "core.backtest", "core.api"),
     "core/live": (*WAYS, *WORKER, "core.reading", "core.lake", "core.backtest", "core.backtests",
                   "core.alerts", "core.feed", "core.trade_writer", "core.commands"),
     "core/stats": (*STORE, *WAYS, *WORKER, "core.reading", "core.lake", "core.feed",
@@ -195,6 +205,11 @@ def test_what_only_computes_knows_no_store_no_network_no_screen(path: Path) -> N
     assert not reaches(
         path, "duckdb", "core.store", "core.queries", "core.commands", "streamlit", *NETWORK
     )
+
+
+@pytest.mark.parametrize("path", params([p for p in CORE if "core/api/" not in name_of(p)]))
+def test_nobody_in_core_knows_the_api(path: Path) -> None:
+    assert not reaches(path, "core.api")
 
 
 def test_no_page_reaches_past_core_into_the_feed_or_the_writer() -> None:

@@ -25,6 +25,8 @@ MEDIA: dict[Format, str] = {
     "parquet": "application/vnd.apache.parquet",
     "arrow": "application/vnd.apache.arrow.stream",
 }
+# The same without their parameters, as the OpenAPI document names them.
+FILES = tuple(media.split(";")[0] for media in MEDIA.values())
 # What may be kept must be asked about each time: an unchanged answer is 304 then.
 _KEPT = {"Cache-Control": "private, no-cache"}
 # Answers that are made piece by piece, so many pieces at a time.

@@ -29,7 +29,7 @@ from core.api import (
     scans,
     uploads,
 )
-from core.api.answers import JSON, MEDIA
+from core.api.answers import FILES, JSON
 from core.api.calls import Call, Operation
 from core.api.limits import Gone
 from core.api.openapi import document
@@ -54,7 +54,6 @@ logger = logging.getLogger(__name__)
 
 # Threads that answer requests: the pages have theirs, and a flood must not take them.
 THREADS, HEAVY_THREADS = 12, 2
-_FILES = tuple(MEDIA[form].split(";")[0] for form in ("csv", "parquet", "arrow"))
 _HTML = "text/html; charset=utf-8"
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -75,21 +74,21 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/api/resampled/{symbol}", "Bars", BarsQuery, bars.resampled,
               problems=(422,), tag="Bars"),
     Operation("GET", "/api/export/{symbol}", "Bars as a file", ExportQuery, bars.export,
-              answers={200: _FILES}, problems=(422,), tag="Bars"),
+              answers={200: FILES}, problems=(422,), tag="Bars"),
     Operation("GET", "/api/analytics/pair", "A pair's whole analysis", PairQuery, pairs.analytics,
               words="As the Pair page has it: hedge, tests, half-life, series keyed by time.",
               problems=(422,), tag="Pairs"),
     Operation("GET", "/api/analytics/pair_export", "A pair's rows as a file", PairExportQuery,
-              pairs.pair_export, answers={200: _FILES}, problems=(422,), tag="Pairs"),
+              pairs.pair_export, answers={200: FILES}, problems=(422,), tag="Pairs"),
     Operation("GET", "/api/analytics/corr_matrix", "Correlations of many symbols", MatrixQuery,
               matrix.corr_matrix, problems=(422,), tag="Pairs"),
     Operation("POST", "/api/backtests", "Run a backtest", Where, backtests.backtest,
               words="The Backtest page's engine: costs, funding, no look-ahead.",
               body=backtests.BacktestBody, problems=(415, 422), tag="Pairs", is_heavy=True),
     Operation("GET", "/api/scans/latest", "The newest scan of the market", scans.ScanQuery,
-              scans.latest, answers={200: scans.FILES}, tag="Scans"),
+              scans.latest, answers={200: (JSON, *FILES)}, tag="Scans"),
     Operation("GET", "/api/scans/{id}", "One scan, or how far it is", scans.ScanQuery, scans.one,
-              answers={200: scans.FILES, 202: (JSON,)}, problems=(422,), tag="Scans"),
+              answers={200: (JSON, *FILES), 202: (JSON,)}, problems=(422,), tag="Scans"),
     Operation("POST", "/api/scans", "Begin a scan", Where, scans.begin,
               words="Tests all pairs at once; one scan a file at a time.",
               body=scans.ScanBody, answers={202: (JSON,)}, problems=(409, 415, 422), tag="Scans"),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 from starlette.responses import Response
 
-from core.api.answers import JSON, file_answer, json_answer, unchanged, written_time
+from core.api.answers import file_answer, json_answer, unchanged, written_time
 from core.api.calls import Call
 from core.api.parameters import Listed, Symbol, Timeframe, timeframe_of
 from core.api.problems import Problem
@@ -16,13 +16,13 @@ from core.live.questions import newest
 from core.live.scans import KeptScan, begin_scan, scan_run
 from core.scanning.report import ScanReport
 from core.scanning.running import CANCELLED, FAILED, RUNNING
-from core.scanning.settings import MOST_CARRY, MOST_FINALISTS, MOST_LAG, ScanSettings
+from core.scanning.settings import MOST_CARRY, MOST_FINALISTS, MOST_LAG, ScanSettings, Span
 from core.scanning.telling import told
 
 MOST_SYMBOLS = 2_000
 _DAY_S = 86_400.0
+_PAGE = ScanSettings()
 Share = Annotated[float, Meta(ge=0, le=1)]
-Number = Annotated[float, Meta(ge=0, le=1e15)]
 
 
 class ScanQuery(Listed, kw_only=True):
@@ -40,25 +40,25 @@ class ScanBody(Struct, kw_only=True, forbid_unknown_fields=True):
     symbols: Annotated[
         list[Symbol], Meta(description="None given: all that are stored.", max_length=MOST_SYMBOLS)
     ] = []
-    timeframe: Timeframe = "1min"
-    span: Annotated[
-        Literal["6h", "1d", "3d", "7d", "30d"], Meta(description="Training and test together.")
-    ] = "7d"
-    test_share: Annotated[float, Meta(ge=0.1, le=0.5)] = 0.25
-    lag: Annotated[int, Meta(ge=0, le=MOST_LAG)] = 1
-    aic: Annotated[bool, Meta(description="Let AIC choose up to lag.")] = False
-    carry_bars: Annotated[int, Meta(ge=0, le=MOST_CARRY)] = 5
-    min_coverage: Share = 0.9
-    min_turnover: Annotated[float, Meta(ge=0, le=1e15, description="Quote units a day.")] = 0.0
+    timeframe: Timeframe = _PAGE.timeframe
+    span: Annotated[Span, Meta(description="Training and test together.")] = _PAGE.span
+    test_share: Annotated[float, Meta(ge=0.1, le=0.5)] = _PAGE.test_share
+    lag: Annotated[int, Meta(ge=0, le=MOST_LAG)] = _PAGE.lag
+    aic: Annotated[bool, Meta(description="Let AIC choose up to lag.")] = _PAGE.is_aic
+    carry_bars: Annotated[int, Meta(ge=0, le=MOST_CARRY)] = _PAGE.carry_bars
+    min_coverage: Share = _PAGE.min_coverage
+    min_turnover: Annotated[float, Meta(ge=0, le=1e15, description="Quote units a day.")] = (
+        _PAGE.min_turnover
+    )
     min_age_days: Annotated[float, Meta(ge=0, le=1e4)] = 0.0
-    min_correlation: Share = 0.0
-    max_half_life_bars: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
-    min_sigma_per_cost: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
-    correction: Literal["by", "bh"] = "by"
-    level: Annotated[float, Meta(ge=1e-6, le=0.5)] = 0.05
-    finalists: Annotated[int, Meta(ge=1, le=MOST_FINALISTS)] = 200
-    fee_bps: Annotated[float, Meta(ge=0, le=1000)] = 5.0
-    slippage_bps: Annotated[float, Meta(ge=0, le=1000)] = 1.0
+    min_correlation: Share = _PAGE.min_correlation
+    max_half_life_bars: Annotated[float, Meta(ge=0, le=1e6)] = _PAGE.max_half_life_bars
+    min_sigma_per_cost: Annotated[float, Meta(ge=0, le=1e6)] = _PAGE.min_sigma_per_cost
+    correction: Literal["by", "bh"] = _PAGE.correction
+    level: Annotated[float, Meta(ge=1e-6, le=0.5)] = _PAGE.level
+    finalists: Annotated[int, Meta(ge=1, le=MOST_FINALISTS)] = _PAGE.finalists
+    fee_bps: Annotated[float, Meta(ge=0, le=1000)] = _PAGE.fee_bps
+    slippage_bps: Annotated[float, Meta(ge=0, le=1000)] = _PAGE.slippage_bps
 
 
 def latest(call: Call) -> Response:
@@ -125,6 +125,3 @@ def _answer(call: Call, scan_id: str | None) -> Response:
         },
         etag=etag,
     )
-
-
-FILES = (JSON, "text/csv", "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream")

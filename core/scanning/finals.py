@@ -63,7 +63,7 @@ def finals(panel: ScanPanel, report: ScanReport, place: Place, share: Share) -> 
     tested = [one for one in found if one is not None]
     survives = np.array([one.p <= settings.level for one in tested], np.bool_)
     betters = _explained(panel, tasks, survives, share)
-    told = _told(panel, chosen, tasks, tested, betters, settings.level)
+    told = _told(panel, chosen, tasks, tested, survives, betters, settings.level)
     pairs = report.pairs.join(told, on=("y", "x"), how="left", maintain_order="left", suffix="_new")
     pairs = pairs.with_columns(
         pl.coalesce(f"{name}_new", name).alias(name)
@@ -157,11 +157,11 @@ def _told(
     chosen: pl.DataFrame,
     tasks: Sequence[_Task],
     found: Sequence[_Tested],
+    survives: Bools,
     betters: Mapping[int, _Better],
     level: float,
 ) -> pl.DataFrame:
     """Return the finalists' columns of the table, with the stage that each reached."""
-    survives = np.array([one.p <= level for one in found], np.bool_)
     shadows = np.array([at in betters and not betters[at].p <= level for at in range(len(found))],
                        np.bool_)  # fmt: skip
     confirmed = _confirmed(panel, tasks, survives & ~shadows)

@@ -63,13 +63,17 @@ def write_scan(store: Store, report: ScanReport) -> None:
         old = con.execute(
             "select id from scans order by started_at desc, id desc offset $kept", {"kept": KEPT}
         ).fetchall()
-        for table, column in (("scans", "id"), ("scan_pairs", "scan_id"),
-                              ("scan_symbols", "scan_id")):  # fmt: skip
-            con.execute(
-                f"delete from {table} where {column} in (select unnest($ids))",  # noqa: S608 - literals
-                {"ids": [found for (found,) in old]},
-            )
+        _delete(con, [found for (found,) in old])
         bump_versions(con, [SCANS])
+
+
+def _delete(con: Connection, scan_ids: Sequence[str]) -> None:
+    for table, column in (("scans", "id"), ("scan_pairs", "scan_id"),
+                          ("scan_symbols", "scan_id")):  # fmt: skip
+        con.execute(
+            f"delete from {table} where {column} in (select unnest($ids))",  # noqa: S608 - literals
+            {"ids": list(scan_ids)},
+        )
 
 
 def _insert(
@@ -191,10 +195,5 @@ def note_scheduled(store: Store, note: str = "") -> None:
 def delete_scans(store: Store, scan_ids: Sequence[str]) -> None:
     """Remove scans with all that belongs to them."""
     with store.write() as con:
-        for table, column in (("scans", "id"), ("scan_pairs", "scan_id"),
-                              ("scan_symbols", "scan_id")):  # fmt: skip
-            con.execute(
-                f"delete from {table} where {column} in (select unnest($ids))",  # noqa: S608 - literals
-                {"ids": list(scan_ids)},
-            )
+        _delete(con, scan_ids)
         bump_versions(con, [SCANS])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.cluster import Place, run_tasks
 from core.downsample import thinned
-from core.scanning.panel import ScanPanel
+from core.scanning.panel import Bools, ScanPanel
 from core.scanning.report import NOISE, PAIR_SCHEMA, PASSED, SAME, Noise
 from core.scanning.settings import ScanSettings
 from core.stats.arrays import Floats
@@ -44,20 +44,17 @@ class Compared:
     @property
     def tested(self) -> int:
         """How many ordered pairs were tested."""
-        return int(self._off().sum())
+        return int(_off_diagonal(self.scan.is_tested).sum())
 
     @property
     def same_asset(self) -> int:
         """How many ordered pairs are the same asset."""
-        return int((self.scan.is_same_asset & ~np.eye(len(self.q), dtype=bool)).sum())
+        return int(_off_diagonal(self.scan.is_same_asset).sum())
 
     @property
     def direct(self) -> int:
         """How many ordered pairs were recomputed from their bars."""
-        return int((self.scan.is_direct & ~np.eye(len(self.q), dtype=bool)).sum())
-
-    def _off(self) -> NDArray[np.bool_]:
-        return self.scan.is_tested & ~np.eye(len(self.q), dtype=bool)
+        return int(_off_diagonal(self.scan.is_direct).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +63,10 @@ class _Sides:
 
     y: Floats
     x: Floats
-    y_stale: NDArray[np.bool_] | None
-    x_stale: NDArray[np.bool_] | None
+    y_stale: Bools | None
+    x_stale: Bools | None
     lag: int
     is_aic: bool
-    workers: int | None
 
 
 def compared(panel: ScanPanel, settings: ScanSettings, place: Place, share: Share) -> Compared:
@@ -79,8 +75,7 @@ def compared(panel: ScanPanel, settings: ScanSettings, place: Place, share: Shar
     begin = panel.first_train
     stale = panel.is_stale[begin : begin + panel.train_bars]
     found = _scanned(_sides(train, train, settings, stale), place, share)
-    off = found.is_tested & ~np.eye(len(found.beta), dtype=bool)
-    p = np.where(off, found.p_value, np.nan)
+    p = np.where(_off_diagonal(found.is_tested), found.p_value, np.nan)
     q_by = q_values(p, "by")
     q = q_by if settings.correction == "by" else q_values(p, "bh")
     passing = p[q <= settings.level]
@@ -98,16 +93,19 @@ def noise_floor(
     if len(y) < 2 * (settings.lag + 10):
         return Noise()
     scan = _scanned(_sides(y, x, settings), place, share)
-    tested = scan.is_tested & ~np.eye(len(scan.beta), dtype=bool)
+    tested = _off_diagonal(scan.is_tested)
     count = int(tested.sum())
     line = found.line if found.line is not None else settings.level / max(found.tested, 1)
     return Noise(count, len(y), int((scan.p_value[tested] <= line).sum()))
 
 
-def _sides(
-    y: Floats, x: Floats, settings: ScanSettings, stale: NDArray[np.bool_] | None = None
-) -> _Sides:
-    return _Sides(y, x, stale, stale, settings.lag, settings.is_aic, None)
+def _off_diagonal(marks: Bools) -> Bools:
+    """Return the marks (N, N) without those of a symbol with itself."""
+    return marks & ~np.eye(len(marks), dtype=np.bool_)
+
+
+def _sides(y: Floats, x: Floats, settings: ScanSettings, stale: Bools | None = None) -> _Sides:
+    return _Sides(y, x, stale, stale, settings.lag, settings.is_aic)
 
 
 def _scanned(sides: _Sides, place: Place, share: Share) -> ScanResult:
@@ -173,7 +171,7 @@ def first_table(
 
 def _fits(
     scan: ScanResult, settings: ScanSettings, y: NDArray[np.int64], x: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+) -> Bools:
     """Return which pairs have what the settings ask of a pair; one that never returns has not."""
     lives = scan.half_life_bars[y, x]
     fits = np.isfinite(lives)

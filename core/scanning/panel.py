@@ -73,13 +73,6 @@ class ScanPanel:
         bars = min(self.train_bars, until // 2)
         return self.logs[until - bars : until], self.logs[until - 2 * bars : until - bars]
 
-    def stale_shares(self) -> Floats:
-        """Return which share of each symbol's training closes was carried, (N,)."""
-        rows = self.is_stale[self.first_train : self.first_train + self.train_bars]
-        known = np.isfinite(self.train).sum(axis=0)
-        found: Floats = rows.sum(axis=0) / np.maximum(known, 1)
-        return found
-
 
 def read_scan_panel(store: Store, settings: ScanSettings) -> ScanPanel:
     """Read what a scan looks at, up to the newest closed bar.
@@ -88,7 +81,7 @@ def read_scan_panel(store: Store, settings: ScanSettings) -> ScanPanel:
     """
     with store.read() as con:
         spans = spans_by_symbol(load_spans(con))
-        contracts = load_symbols(con)
+        statuses = dict(load_symbols(con).select("symbol", "status").iter_rows())
     asked = _asked(settings, spans)
     first, windows = _stretch(settings, spans, asked)
     end, bar = windows.test_end, timedelta(seconds=settings.bar_s)
@@ -102,7 +95,7 @@ def read_scan_panel(store: Store, settings: ScanSettings) -> ScanPanel:
     turnover = panel.turnover / ((end - first).total_seconds() / _DAY_S)
     reasons = [
         _reason(settings, spans[name], end, float(coverage[at]), float(turnover[at]),
-                closes[-looked_at:, at], _status(contracts, name))
+                closes[-looked_at:, at], statuses.get(name, ""))
         for at, name in enumerate(asked)
     ]  # fmt: skip
     kept = [at for at, words in enumerate(reasons) if not words]
@@ -196,12 +189,6 @@ def _reason(
     if not len(known) or not (known > 0).all() or known.min() == known.max():
         return "its price does not move"
     return ""
-
-
-def _status(contracts: pl.DataFrame, name: str) -> str:
-    """Return what the exchange says of the contract, empty where it says nothing."""
-    found = contracts.filter(pl.col("symbol") == name)["status"]
-    return str(found[0]) if len(found) else ""
 
 
 def _too_few(count: int, reasons: Sequence[str]) -> str:

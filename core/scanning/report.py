@@ -13,7 +13,6 @@ from core.scanning.settings import ScanSettings
 # what returns in an explained pair is one leg's spread against a better partner.
 NOISE, PASSED, SURVIVED, CONFIRMED = "noise", "passed", "survived", "confirmed"
 EXPLAINED, SAME = "explained", "same asset"
-STAGES = (CONFIRMED, SURVIVED, EXPLAINED, PASSED, NOISE, SAME)
 
 # One row a pair of the table: the file keeps these, in this order.
 PAIR_SCHEMA: dict[str, pl.DataType] = {

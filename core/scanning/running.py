@@ -103,10 +103,10 @@ def scanned(
         panel, settings, where, lambda share: tell(words, _READ + (_COMPARED - _READ) * share)
     )
     report = replace(
-        _first(store, settings, panel, found, asked_by), started_at=started_at,
+        _first(store, settings, panel, found),
+        id=scan_id or secrets.token_hex(8), asked_by=asked_by, started_at=started_at,
         seconds=time.perf_counter() - began,
     )  # fmt: skip
-    report = replace(report, id=scan_id or report.id)
     yield report
     noise = noise_floor(
         panel, settings, where, found,
@@ -124,20 +124,15 @@ def scanned(
         yield replace(report, history=load_survivals(con, settings.digest()))
 
 
-def _first(
-    store: Store,
-    settings: ScanSettings,
-    panel: ScanPanel,
-    found: Compared,
-    asked_by: str,
-) -> ScanReport:
+def _first(store: Store, settings: ScanSettings, panel: ScanPanel, found: Compared) -> ScanReport:
+    """Return what is known before noise and finalists; whose scan it is, is said by the caller."""
     with store.read() as con:
         history = load_survivals(con, settings.digest())
     pairs, passed = first_table(panel, settings, found)
     return ScanReport(
-        id=secrets.token_hex(8),
+        id="",
         settings=settings,
-        asked_by=asked_by,
+        asked_by="",
         started_at=utc_now(),
         windows=panel.windows,
         tested=found.tested,

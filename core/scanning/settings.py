@@ -11,8 +11,9 @@ import msgspec
 from core.bar_sql import timeframe_seconds
 from core.errors import DataError
 
+Span = Literal["6h", "1d", "3d", "7d", "30d"]
 # The stretches that a scan may look at, training and test window together.
-SPANS_S: dict[str, float] = {
+SPANS_S: dict[Span, float] = {
     "6h": 21_600.0, "1d": 86_400.0, "3d": 259_200.0, "7d": 604_800.0, "30d": 2_592_000.0,
 }  # fmt: skip
 MOST_LAG, MOST_FINALISTS, MOST_CARRY = 10, 500, 60
@@ -37,7 +38,7 @@ class ScanSettings:
 
     symbols: tuple[str, ...] = ()
     timeframe: str = "1min"
-    span: str = "7d"
+    span: Span = "7d"
     test_share: float = 0.25
     lag: int = 1
     is_aic: bool = False

@@ -234,13 +234,21 @@ def cluster_labels(values: Floats, correlation: float) -> Ints:
     return labels
 
 
-def _tree(values: Floats) -> Floats:
-    """Return the linkage of at least two symbols, an unknown correlation counting as none."""
+def distances(values: Floats) -> Floats:
+    """Return √(2(1 − ρ)) of correlations (N, N), in which symbols would be unit vectors.
+
+    An unknown correlation counts as none.
+    """
     rho = np.where(np.isfinite(values), values, 0.0)
-    distance = np.sqrt(np.maximum(0.0, 2.0 * (1.0 - (rho + rho.T) / 2.0)))
-    np.fill_diagonal(distance, 0.0)
-    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
-    return np.asarray(tree)
+    found: Floats = np.sqrt(np.maximum(0.0, 2.0 * (1.0 - (rho + rho.T) / 2.0)))
+    np.fill_diagonal(found, 0.0)
+    return found
+
+
+def _tree(values: Floats) -> Floats:
+    """Return the linkage of at least two symbols, its leaves in their best order."""
+    apart = squareform(distances(values), checks=False)
+    return np.asarray(linkage(apart, "average", optimal_ordering=True))
 
 
 def ranked_pairs(matrix: CorrelationMatrix) -> tuple[RankedPair, ...]:

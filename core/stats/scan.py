@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from core.errors import DataError, NotEnoughData
-from core.stats.arrays import Floats, Ints
+from core.stats.arrays import Floats
 from core.stats.cointegration import LEAST_BARS
-from core.stats.scan_legs import TILE, Bools, Legs, legs_of
+from core.stats.scan_legs import TILE, Legs, legs_of
 from core.stats.scan_planes import LagChoice
 from core.stats.scan_tile import Plan, TileResult, scan_tile
 
@@ -27,7 +27,7 @@ LONGEST_LAG = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ScanResult:
+class ScanResult(TileResult):
     """Figures of every ordered pair: row i is y, column j is x; arrays (N_y, N_x).
 
     ``beta`` and ``alpha`` of y = α + βx in the panel's units; ``statistic``, ``p_value``
@@ -43,21 +43,6 @@ class ScanResult:
     share of each symbol's bars whose price was carried, NaN for no bar.
     """
 
-    beta: Floats
-    alpha: Floats
-    statistic: Floats
-    p_value: Floats
-    half_life_bars: Floats
-    spread_sd: Floats
-    zscore: Floats
-    r_squared: Floats
-    return_correlation: Floats
-    lag: Ints
-    crossings: Ints
-    n_obs: Ints
-    is_same_asset: Bools
-    is_tested: Bools
-    is_direct: Bools
     y_stale_share: Floats
     x_stale_share: Floats
 

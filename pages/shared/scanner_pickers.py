@@ -42,6 +42,9 @@ def scan_controls(symbols: tuple[str, ...], held: float) -> ScanSettings:
     )  # fmt: skip
 
 
+_DEFAULTS = ScanSettings()
+
+
 @dataclass(frozen=True, slots=True)
 class _Field:
     """One number behind More: its setting, the address' key, bounds, and what divides it."""
@@ -49,44 +52,53 @@ class _Field:
     name: str
     key: str
     label: str
-    default: float
     least: float
     most: float
     words: str
     scale: float = 1.0
 
+    @property
+    def default(self) -> float:
+        """What the settings themselves begin with, in the unit that is shown."""
+        return float(getattr(_DEFAULTS, self.name) / self.scale)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the setting is a whole number."""
+        return isinstance(getattr(_DEFAULTS, self.name), int)
+
 
 # fmt: off
 _TEST = (
-    _Field("lag", "scan_lag", "Lags (AIC: at most)", 1, 0, MOST_LAG,
+    _Field("lag", "scan_lag", "Lags (AIC: at most)", 0, MOST_LAG,
            "Lagged changes in the unit-root regression."),
-    _Field("test_share", "scan_test", "Test window, % of the range", 25, 10, 50,
+    _Field("test_share", "scan_test", "Test window, % of the range", 10, 50,
            "Pairs are chosen on the bars before it and confirmed on it.", 0.01),
-    _Field("level", "scan_level", "Level, %", 5.0, 0.01, 50.0,
+    _Field("level", "scan_level", "Level, %", 0.01, 50.0,
            "Where q-value, bootstrap and confirmation draw the line.", 0.01),
-    _Field("finalists", "scan_finalists", "Finalists, at most", 200, 1, MOST_FINALISTS,
+    _Field("finalists", "scan_finalists", "Finalists, at most", 1, MOST_FINALISTS,
            "Pairs that get the full tests."),
 )
 _SYMBOLS = (
-    _Field("min_coverage", "scan_coverage", "Coverage, at least %", 90.0, 0.0, 100.0,
+    _Field("min_coverage", "scan_coverage", "Coverage, at least %", 0.0, 100.0,
            "Share of the range's bars in which the symbol traded.", 0.01),
-    _Field("min_turnover", "scan_turnover", "Turnover a day, quote units, at least", 0.0, 0.0,
+    _Field("min_turnover", "scan_turnover", "Turnover a day, quote units, at least", 0.0,
            1e15, "Σ close · volume a day."),
-    _Field("min_age_s", "scan_age", "Held for days, at least", 0.0, 0.0, 1e4,
+    _Field("min_age_s", "scan_age", "Held for days, at least", 0.0, 1e4,
            "Since the first bar that is held.", DAY_S),
-    _Field("carry_bars", "scan_carry", "Carry the last price up to … bars", 5, 0, MOST_CARRY,
+    _Field("carry_bars", "scan_carry", "Carry the last price up to … bars", 0, MOST_CARRY,
            "Stands in for bars without trades; their share is shown."),
 )
 _PAIRS = (
-    _Field("min_correlation", "scan_rho", "|ρ| of returns, at least", 0.0, 0.0, 1.0,
+    _Field("min_correlation", "scan_rho", "|ρ| of returns, at least", 0.0, 1.0,
            "Correlation of log returns in the training window."),
-    _Field("max_half_life_bars", "scan_life", "Half-life in bars, at most (0: any)", 0.0, 0.0,
+    _Field("max_half_life_bars", "scan_life", "Half-life in bars, at most (0: any)", 0.0,
            1e6, "−ln 2 / ln φ of the spread."),
-    _Field("fee_bps", "scan_fee", "Fee of a fill, bps", 5.0, 0.0, 1000.0,
+    _Field("fee_bps", "scan_fee", "Fee of a fill, bps", 0.0, 1000.0,
            "Taker at the base tier: 5."),
-    _Field("slippage_bps", "scan_slip", "Slippage of a fill, bps", 1.0, 0.0, 1000.0,
+    _Field("slippage_bps", "scan_slip", "Slippage of a fill, bps", 0.0, 1000.0,
            "On top of the fee."),
-    _Field("min_sigma_per_cost", "scan_cost", "Spread's σ, at least … round trips", 0.0, 0.0, 1e6,
+    _Field("min_sigma_per_cost", "scan_cost", "Spread's σ, at least … round trips", 0.0, 1e6,
            "A round trip is four fills: 2 (fee + slippage)(1 + |β|) bps."),
 )
 # fmt: on
@@ -109,12 +121,13 @@ def _more() -> dict[str, object]:
 
 def _number(field: _Field) -> float | int:
     """Show one number within its bounds; returns it as the setting has it."""
-    if isinstance(field.default, int) and field.scale == 1.0:
+    if field.is_whole:
         return whole_number(
-            field.key, field.label, field.default, int(field.least), int(field.most), field.words
-        )
+            field.key, field.label, int(field.default), int(field.least), int(field.most),
+            field.words,
+        )  # fmt: skip
     chosen = st.number_input(
-        field.label, float(field.least), float(field.most), float(field.default), key=field.key,
+        field.label, float(field.least), float(field.most), field.default, key=field.key,
         bind="query-params", help=field.words,
     )  # fmt: skip
     value = field.default if chosen is None else chosen

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,7 @@ def test_every_number_of_every_pair_is_the_same(market: Store, on_cluster: Clust
     one = compared(panel, SETTINGS, "threads", lambda share: None)
     shares: list[float] = []
     other = compared(panel, SETTINGS, "cluster", shares.append)
-    for name in one.scan.__slots__:
+    for name in (field.name for field in fields(one.scan)):
         a, b = getattr(one.scan, name), getattr(other.scan, name)
         assert a.tobytes() == b.tobytes(), name
     assert np.array_equal(one.q, other.q, equal_nan=True)

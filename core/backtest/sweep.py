@@ -70,8 +70,8 @@ def sweep(
     """Return the net results of every entry level with every window.
 
     A window is one task of ``run``: here, or on a cluster where there is one. ``going_on`` is told
-    after each window how many backtests are done, and ends it by False; what was not reached stays
-    NaN. Raises DataError for an empty grid.
+    after each window, and a few times a second, how many backtests are done, and ends it by False;
+    what was not reached stays NaN. Raises DataError for an empty grid.
     """
     if not entries or not windows:
         raise DataError("a sweep needs at least one entry level and one window")

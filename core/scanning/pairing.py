@@ -17,6 +17,7 @@ from core.scanning.settings import ScanSettings
 from core.stats.arrays import Floats
 from core.stats.multiple_testing import q_values
 from core.stats.scan import ScanResult, block_slices, joined, pair_scan
+from core.stats.scan_crossings import pair_crossings
 
 Share = Callable[[float], None]
 Block = tuple[slice, slice]
@@ -132,12 +133,13 @@ def _block(sides: _Sides, block: Block) -> ScanResult:
 
 def _block_of(sides: _Sides, block: Block, workers: int | None, share: Share | None) -> ScanResult:
     rows, columns = block
+    # Crossings take half of a scan's time, and only the table's rows show them: see `_rows`.
     return pair_scan(
         sides.y[:, rows], sides.x[:, columns],
         lag=sides.lag, lag_choice="aic" if sides.is_aic else "fixed",
         y_stale=None if sides.y_stale is None else sides.y_stale[:, rows],
         x_stale=None if sides.x_stale is None else sides.x_stale[:, columns],
-        workers=workers, progress=share,
+        count_crossings=False, workers=workers, progress=share,
     )  # fmt: skip
 
 
@@ -205,6 +207,8 @@ def _rows(
     newest = np.array([_last(spread) for spread in spreads])
     with np.errstate(invalid="ignore", divide="ignore"):
         zscore = newest / scan.spread_sd[y, x]
+    train = panel.train
+    crossings = pair_crossings(train[:, y], train[:, x], scan.alpha[y, x], scan.beta[y, x])
     names = np.array(panel.names, dtype=object)
     frame = pl.DataFrame(
         {
@@ -223,7 +227,7 @@ def _rows(
             "spread_sd_bps": BPS * scan.spread_sd[y, x],
             "zscore": zscore,
             "return_correlation": scan.return_correlation[y, x],
-            "crossings": scan.crossings[y, x],
+            "crossings": pl.Series(crossings).set(pl.Series(~scan.is_tested[y, x]), None),
             "stale_share": np.maximum(scan.y_stale_share[y], scan.x_stale_share[x]),
             "n_obs": scan.n_obs[y, x],
             "cost_bps": _cost_bps(settings, scan.beta[y, x]),

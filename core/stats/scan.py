@@ -38,7 +38,7 @@ class ScanResult(TileResult):
 
     ``is_same_asset``: 1 − R² ≤ 1.5e-6, not tested. ``is_tested`` is False there, and where a leg
     stands still, common bars are too few, or the residuals follow their own past exactly: then
-    statistic, p-value, half-life and z are NaN, lag −1, n_obs and crossings 0. ``is_direct``: the
+    statistic, p-value, half-life and z are NaN, lag and crossings −1, n_obs 0. ``is_direct``: the
     pair was computed from its bars. ``y_stale_share`` (N_y,) and ``x_stale_share`` (N_x,): the
     share of each symbol's bars whose price was carried, NaN for no bar.
     """
@@ -66,6 +66,7 @@ def pair_scan(
     least_bars: int = LEAST_BARS,
     y_stale: ArrayLike | None = None,
     x_stale: ArrayLike | None = None,
+    count_crossings: bool = True,
     workers: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> ScanResult:
@@ -78,14 +79,16 @@ def pair_scan(
     NaN is a missing bar. Line, deviation and z stand on the bars that both legs have; half-life,
     correlation and crossings on the steps whose both bars they have, a regression on those whose
     bars back to t − lag they have too. Fewer common bars than ``least_bars``, or fewer rows than
-    so many whole bars give: not tested. ``y_stale`` and ``x_stale`` mark carried prices.
+    so many whole bars give: not tested. ``y_stale`` and ``x_stale`` mark carried prices. Crossings
+    take every bar of every pair, half of a scan's time: −1 without ``count_crossings``, and
+    `core.stats.scan_crossings.pair_crossings` counts those of chosen pairs.
 
     A pair's figures are the same to the last digit in whatever panel it stands. ``progress`` is
     called with the share done after each tile, and may raise to end the scan; ``workers`` threads,
     by default one a processor. Raises NotEnoughData, or DataError for an infinite level, panels
     that do not match, or lags beyond 0 to 10.
     """
-    plan = _plan(lag, lag_choice, least_bars)
+    plan = _plan(lag, lag_choice, least_bars, count_crossings)
     legs_y, legs_x = _both_legs(y, x, plan)
     found = _empty(legs_y.count, legs_x.count)
 
@@ -127,13 +130,13 @@ def joined(parts: Sequence[Sequence[ScanResult]]) -> ScanResult:
     )
 
 
-def _plan(lag: int, lag_choice: LagChoice, least_bars: int) -> Plan:
+def _plan(lag: int, lag_choice: LagChoice, least_bars: int, count_crossings: bool) -> Plan:
     """Return the plan; the longest regression must leave a degree of freedom."""
     if not 0 <= lag <= LONGEST_LAG:
         raise DataError(f"lag is {lag}; give 0 to {LONGEST_LAG}")
     if lag_choice not in ("fixed", "aic"):
         raise DataError(f"lag_choice is {lag_choice!r}; give 'fixed' or 'aic'")
-    return Plan(lag, lag_choice, max(least_bars, 2 * lag + 3))
+    return Plan(lag, lag_choice, max(least_bars, 2 * lag + 3), count_crossings)
 
 
 def _both_legs(y: ArrayLike, x: ArrayLike, plan: Plan) -> tuple[Legs, Legs]:

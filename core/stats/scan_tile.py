@@ -22,11 +22,12 @@ Planes = TypeVar("Planes", Fit, Tested)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many lags, how they are chosen, and how many common bars a pair must have."""
+    """The lags, how they are chosen, the common bars a pair must have, and what else to count."""
 
     lag: int
     choice: LagChoice
     least_bars: int
+    has_crossings: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +63,12 @@ def scan_tile(y: Legs, x: Legs, plan: Plan) -> TileResult:
         is_direct = usable & ~is_clear & ~(test.kept >= LEAST_KEPT)
         for row, column in np.argwhere(is_direct):
             usable[row, column] &= _replace(y, x, plan, fit, test, int(row), int(column))
-        return _result(y, x, fit, test, usable, is_direct)
+        crossings = (
+            crossings_of(y, x, fit.slope, fit.shift)
+            if plan.has_crossings
+            else np.full(usable.shape, -1, dtype=np.int64)
+        )
+        return _result(y, x, fit, test, crossings, usable, is_direct)
 
 
 def _figures(y: Legs, x: Legs, plan: Plan) -> tuple[Fit, Tested]:
@@ -105,7 +111,7 @@ def _replace(y: Legs, x: Legs, plan: Plan, fit: Fit, test: Tested, row: int, col
 
 
 def _result(
-    y: Legs, x: Legs, fit: Fit, test: Tested, usable: Bools, is_direct: Bools
+    y: Legs, x: Legs, fit: Fit, test: Tested, crossings: Ints, usable: Bools, is_direct: Bools
 ) -> TileResult:
     """Return the figures in the panel's units, NaN where there is none."""
     is_same = usable & (fit.unexplained <= SAME_ASSET)
@@ -129,7 +135,7 @@ def _result(
         r_squared=of(usable, 1.0 - fit.unexplained),
         return_correlation=of(usable, fit.correlation),
         lag=np.where(is_tested, test.lag, -1),
-        crossings=np.where(is_tested, crossings_of(y, x, fit.slope, fit.shift), 0),
+        crossings=np.where(is_tested, crossings, -1),
         n_obs=np.where(is_tested, test.rows, 0.0).astype(np.int64),
         is_same_asset=is_same,
         is_tested=is_tested,

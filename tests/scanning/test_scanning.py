@@ -85,6 +85,7 @@ def test_a_row_is_what_statsmodels_says_of_the_pair(scan: ScanReport, practice: 
     spread = train[:, y] - alpha - beta * train[:, x]
     assert row["spread_sd_bps"] == pytest.approx(1e4 * spread.std(ddof=1), rel=1e-8)
     assert row["zscore"] == pytest.approx(frozen[-1] / spread.std(ddof=1), rel=1e-6)
+    assert row["crossings"] == np.count_nonzero(np.diff(spread > 0.0))
     assert row["cost_bps"] == pytest.approx(12 * (1 + abs(beta)))
     assert row["engle_granger_p"] == engle_granger(train[:, y], train[:, x]).p_value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from itertools import product
 
 import numpy as np
@@ -175,6 +176,7 @@ def test_a_leg_that_stands_still_is_not_tested() -> None:
     assert np.isnan(found.beta[2]).all()
     assert np.isnan(found.zscore[:, 2]).all()
     assert (found.lag[2] == -1).all()
+    assert (found.crossings[2] == -1).all()
     assert found.n_tested == 6
 
 
@@ -185,6 +187,14 @@ def test_residuals_that_follow_their_own_past_are_not_tested() -> None:
     assert not found.is_tested[0, 1]
     assert found.is_direct[0, 1]
     assert found.is_tested[0, 2]
+
+
+def test_a_scan_without_crossings_says_all_the_rest() -> None:
+    known, found = pair_scan(PANEL, PANEL), pair_scan(PANEL, PANEL, count_crossings=False)
+    assert (found.crossings == -1).all()
+    for field in fields(known):
+        if field.name != "crossings":
+            np.testing.assert_array_equal(getattr(found, field.name), getattr(known, field.name))
 
 
 def test_what_cannot_be_scanned_is_refused_in_words() -> None:

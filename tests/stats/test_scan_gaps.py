@@ -8,6 +8,7 @@ from scan_panels import OnePair, every_kind, near_line, one_pair, walks, with_ga
 from series import Floats
 
 from core.stats.scan import ScanResult, pair_scan
+from core.stats.scan_crossings import pair_crossings
 
 
 def assert_is(found: ScanResult, i: int, j: int, known: OnePair) -> None:
@@ -70,6 +71,19 @@ def test_a_missing_bar_of_one_symbol_changes_no_pair_of_others() -> None:
     np.testing.assert_array_equal(found.statistic[at], known.statistic[at])
     np.testing.assert_array_equal(found.crossings[at], known.crossings[at])
     assert (found.n_obs[7, others][found.is_tested[7, others]] == 200 - 2 - 3).all()
+
+
+def test_crossings_of_chosen_pairs_are_those_of_the_scan() -> None:
+    panel = walks(10, 300, 6)
+    panel[np.random.default_rng(4).random(panel.shape) < 0.05] = np.nan
+    found = pair_scan(panel, panel)
+    first, second = np.nonzero(found.is_tested)
+    counted = pair_crossings(
+        panel[:, first], panel[:, second], found.alpha[first, second], found.beta[first, second]
+    )
+    assert len(counted) == 30
+    assert counted.max() > 5
+    np.testing.assert_array_equal(counted, found.crossings[first, second])
 
 
 def test_sums_over_masks_are_those_without_where_nothing_is_missing() -> None:

@@ -75,7 +75,7 @@ class Subject:
 
 def source_of(name: str | None) -> sources.Source:
     """Return the source of that name, or the one in use."""
-    return sources.named(name or sources.default_name())
+    return sources.named(name) if name else sources.default()
 
 
 def subject_of(name: str | None) -> Subject:

@@ -51,9 +51,11 @@ def in_order(symbols: Iterable[str]) -> list[str]:
 
 def named(name: str) -> Source:
     """Return the source of that name: ``binance`` or ``practice``."""
-    settings = load_settings()
-    path = settings.practice_db() if name == PRACTICE else settings.db
-    return _source(name, path)
+    return _of(name, load_settings())
+
+
+def _of(name: str, settings: Settings) -> Source:
+    return _source(name, settings.practice_db() if name == PRACTICE else settings.db)
 
 
 def prepare(source: Source) -> None:
@@ -71,16 +73,14 @@ def _source(name: str, path: Path) -> Source:
 def files() -> list[tuple[Store, Settings]]:
     """Return the file of each source, with the settings that its alerts go by."""
     settings = load_settings()
-    return [(named(name).store, settings) for name in (BINANCE, PRACTICE)]
+    return [(_of(name, settings).store, settings) for name in (BINANCE, PRACTICE)]
 
 
-def default_name() -> str:
+def default() -> Source:
     """Return the source with a live worker, else the one with data, the main one first."""
-    names = (BINANCE, PRACTICE)
-    for name in names:
-        if WorkerLock(named(name).store.path).is_held():
-            return name
-    for name in names:
-        if named(name).store.exists():
-            return name
-    return BINANCE
+    settings = load_settings()
+    known = [_of(name, settings) for name in (BINANCE, PRACTICE)]
+    for source in known:
+        if WorkerLock(source.store.path).is_held():
+            return source
+    return next((source for source in known if source.store.exists()), known[0])

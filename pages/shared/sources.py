@@ -11,7 +11,7 @@ from core.live.sources import (
     LABELS,
     PRACTICE,
     Source,
-    default_name,
+    default,
     files,
     in_order,
     named,
@@ -26,7 +26,7 @@ __all__ = [
     "Source",
     "current",
     "dataset",
-    "default_name",
+    "default",
     "files",
     "in_order",
     "named",
@@ -51,5 +51,5 @@ def dataset(pulse: Pulse) -> str:
 def session_default() -> str:
     """Return the source that this session began with; found out once."""
     if "_source_default" not in st.session_state:
-        st.session_state["_source_default"] = default_name()
+        st.session_state["_source_default"] = default().name
     return str(st.session_state["_source_default"])

@@ -41,8 +41,9 @@ AsyncHandler = Callable[[Call, Request], Awaitable[Response]]
 class Operation:
     """One route: how it is asked, how it answers, and its words.
 
-    ``answers`` are media by status; ``problems`` the statuses that it may refuse with. ``form``
-    are the fields of a multipart body with their words. ``is_heavy``: it computes for long.
+    ``answers`` are media by status, ``replies`` the structs of those in JSON; ``problems`` the
+    statuses that it may refuse with. ``form`` are the fields of a multipart body with their words.
+    ``is_heavy``: it computes for long.
     """
 
     method: Method
@@ -57,6 +58,7 @@ class Operation:
     answers: Mapping[int, tuple[str, ...]] = field(
         default_factory=lambda: {200: ("application/json",)}
     )
+    replies: Mapping[int, Any] = field(default_factory=dict)
     problems: tuple[int, ...] = ()
     tag: str = ""
     is_heavy: bool = False

@@ -44,6 +44,7 @@ def _described(
         "tag": op["tags"][0],
         "parameters": [_parameter(one) for one in op["parameters"]],
         "fields": _fields(op, document),
+        "told": _told(op, document),
         "curl": _curl(path, method, op, document),
         "answers": {
             status: ", ".join(found.get("content", {})) or "nothing"
@@ -67,9 +68,7 @@ def _parameter(one: dict[str, Any]) -> dict[str, str]:
 def _fields(op: dict[str, Any], document: dict[str, Any]) -> list[dict[str, str]]:
     content = op.get("requestBody", {}).get("content", {})
     for found in content.values():
-        schema = found["schema"]
-        if "$ref" in schema:
-            schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        schema = _named(found["schema"], document)
         return [
             {
                 "name": name,
@@ -84,6 +83,34 @@ def _fields(op: dict[str, Any], document: dict[str, Any]) -> list[dict[str, str]
     return []
 
 
+def _told(op: dict[str, Any], document: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the fields of the first answer in JSON."""
+    answers = (found for status, found in op["responses"].items() if status.startswith("2"))
+    for found in answers:
+        if schema := found.get("content", {}).get("application/json", {}).get("schema"):
+            return [
+                {"name": name, "kind": _kind(one), "words": words_of(one) or _inside(one, document)}
+                for name, one in _named(schema, document)["properties"].items()
+            ]
+    return []
+
+
+def _named(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema that is named, or the one itself where it names none."""
+    if "$ref" not in schema:
+        return schema
+    found: dict[str, Any] = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return found
+
+
+def _inside(schema: dict[str, Any], document: dict[str, Any]) -> str:
+    """Return what a part of an answer is, and the names of its fields."""
+    kinds = [one for one in schema.get("anyOf", [schema]) if one != {"type": "null"}]
+    part = _named(kinds[0].get("items") or kinds[0], document)
+    names = ", ".join(part.get("properties", {}))
+    return f"{words_of(part)} Fields: {names}." if names else ""
+
+
 def _kind(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return " | ".join(str(one) for one in schema["enum"] if one is not None)
@@ -92,6 +119,8 @@ def _kind(schema: dict[str, Any]) -> str:
         return " or ".join(dict.fromkeys(kinds))
     if "$ref" in schema:
         return "object"
+    if schema.get("items"):
+        return f"array of {_kind(schema['items'])}"
     kind = "file" if schema.get("format") == "binary" else str(schema.get("type", "any"))
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:

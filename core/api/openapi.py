@@ -48,8 +48,16 @@ def own_version() -> str:
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the document of those operations."""
-    kinds = [one for op in operations for one in (op.query, op.body) if one is not None]
+    kinds = [
+        one
+        for op in operations
+        for one in (op.query, op.body, *op.replies.values())
+        if one is not None
+    ]
     _, schemas = msgspec.json.schema_components(list(dict.fromkeys(kinds)), ref_template=_REF)
+    for one in schemas.values():
+        # What follows a docstring's first line is for who reads the code.
+        one["description"] = one.get("description", "").partition("\n")[0]
     paths: dict[str, Any] = {}
     for op in operations:
         paths.setdefault(op.path, {})[op.method.lower()] = _operation(op, schemas)
@@ -143,11 +151,17 @@ def _form(op: Operation) -> dict[str, Any]:
     return {"schema": {"type": "object", "properties": properties, "required": required}}
 
 
+def _content(op: Operation, status: int, media: str) -> dict[str, Any]:
+    """Return the schema of an answer: of JSON its struct's; tables are files."""
+    kind = op.replies.get(status) if media == JSON else None
+    return {} if kind is None else {"schema": {"$ref": _REF.replace("{name}", kind.__name__)}}
+
+
 def _responses(op: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {
         str(status): {
             "description": HTTPStatus(status).phrase,
-            **({"content": {media: {} for media in medias}} if medias else {}),
+            **({"content": {one: _content(op, status, one) for one in medias}} if medias else {}),
         }
         for status, medias in op.answers.items()
     }

@@ -6,6 +6,8 @@ What a route reads is decided by the environment at each request, so one server 
 from __future__ import annotations
 
 import contextlib
+import functools
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from core.api import Access, Guard, Limits, api_routes
+from core.api.openapi import document
+from core.api.routes import OPERATIONS
 from core.store import Store
 from tests.pages.test_pair_page import pair_store
 
@@ -60,7 +65,9 @@ class Api:
     client: httpx.Client
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return self.client.request(method, f"{self.url}/api{path}", **options)
+        answer = self.client.request(method, f"{self.url}/api{path}", **options)
+        assert_as_documented(method, f"/api{path}", answer)
+        return answer
 
     def get(self, path: str, **params: object) -> httpx.Response:
         return self.ask("GET", path, params=params)
@@ -74,6 +81,25 @@ class Api:
     @property
     def live_url(self) -> str:
         return self.url.replace("http://", "ws://") + "/ws/live"
+
+
+@functools.cache
+def _validator(method: str, path: str, status: int) -> Any:
+    """Return what an answer in JSON has to be by the OpenAPI document; None of no known route."""
+    for op in OPERATIONS:
+        if op.method == method and re.fullmatch(re.sub(r"{\w+}", "[^/]+", op.path), path):
+            found = document(OPERATIONS)
+            content = found["paths"][op.path][method.lower()]["responses"][str(status)]["content"]
+            schema = content["application/json"]["schema"]
+            return jsonschema.Draft202012Validator({**schema, "components": found["components"]})
+    return None
+
+
+def assert_as_documented(method: str, path: str, answer: httpx.Response) -> None:
+    """Assert that a successful answer in JSON is what the document says, field by field."""
+    if answer.is_success and answer.headers.get("content-type") == "application/json":
+        if validator := _validator(method, path.partition("?")[0], answer.status_code):
+            validator.validate(answer.json())
 
 
 def assert_problem(answer: httpx.Response, status: int, **members: object) -> dict[str, Any]:

@@ -123,6 +123,21 @@ class Page(HTMLParser):
             self.code += f"{data}\n"
 
 
+def test_every_answer_in_json_has_its_fields(document: dict[str, Any]) -> None:
+    schemas, seen = document["components"]["schemas"], 0
+    for where, op in operations(document):
+        for status, answer in op["responses"].items():
+            if status.startswith("2") and "application/json" in answer.get("content", {}):
+                name = answer["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+                found = schemas[name]
+                assert found["required"], (where, status)
+                assert found["additionalProperties"] is False, (where, status)
+                assert found["description"].endswith("."), (where, status)
+                seen += 1
+    answers = [media for op in OPERATIONS for media in op.answers.values()]
+    assert seen == sum("application/json" in media for media in answers)
+
+
 def test_the_page_needs_nothing_from_another_host(api: Api) -> None:
     answer = api.get("/docs")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -149,7 +164,8 @@ def test_the_page_names_every_route_and_parameter(api: Api, document: dict[str, 
         assert op["operationId"] in page.ids, name
         for one in op["parameters"]:
             assert f"{one['name']}\n" in page.code, (name, one["name"])
-    for schema in ("StartBody", "AlertBody", "BacktestBody"):
+    answers = ("PairAnalysis", "Scan", "IngestStatus", "Bars", "Backtested", "Upload")
+    for schema in ("StartBody", "AlertBody", "BacktestBody", *answers):
         for field in document["components"]["schemas"][schema]["properties"]:
             assert f"{field}\n" in page.code, field
     assert "/ws/live" in page.code

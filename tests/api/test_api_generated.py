@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
     allow_header_conformance,
     content_type_conformance,
     negative_data_rejection,
+    response_schema_conformance,
     status_code_conformance,
     unsupported_method,
 )
@@ -36,7 +37,7 @@ from tests.pages.test_pair_page import SYMBOLS, pair_store
 LABELS = sorted(f"{op.method} {op.path}" for op in OPERATIONS)
 CHECKS = [
     negative_data_rejection, status_code_conformance, content_type_conformance,
-    unsupported_method, allow_header_conformance,
+    unsupported_method, allow_header_conformance, response_schema_conformance,
 ]  # fmt: skip
 RANDOM = 25
 WANTED = 2_000

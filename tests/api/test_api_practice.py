@@ -85,7 +85,8 @@ def store(app: Api, tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def closed(api: Api, symbol: str, seconds: int = 600) -> tuple[datetime, datetime]:
-    """Return a stretch of bars that change no more."""
+    """Return a stretch of bars that change no more: no gap is open, which a busy machine makes."""
+    wait_for(lambda: is_full(api), within_s=60, what="gaps to be filled")
     newest = time_of(api.found(f"/resampled/{symbol}", limit=1)["data"][0]["ts"])
     end = newest.replace(microsecond=0) - timedelta(seconds=20)
     return end - timedelta(seconds=seconds), end
@@ -158,6 +159,7 @@ def test_an_answer_is_304_until_trades_come(app: Api) -> None:
 
 
 def test_the_worker_and_the_api_are_counted(app: Api) -> None:
+    wait_for(lambda: is_full(app), within_s=60, what="gaps to be filled")
     text = app.get("/metrics").text
     found = {
         (one.name, one.labels.get("symbol", "")): one.value

@@ -148,8 +148,14 @@ def _on_cluster(
             'its extra: pip install -e ".[cluster]"'
         ) from None
     with _connected(Client, address) as client:
-        # Several workers get it from each other, not all from here.
-        held = client.scatter(shared, broadcast=True, hash=False)
+        try:
+            # Several workers get it from each other, not all from here.
+            held = client.scatter(shared, broadcast=True, hash=False, timeout=CONNECT_S)
+        except TimeoutError as error:
+            raise ClusterLost(
+                f"The Dask scheduler at {address} has no worker that answers; start some with "
+                f"'dask worker {address}'"
+            ) from error
         ready: queue.SimpleQueue[Any] = queue.SimpleQueue()
         futures = {
             client.submit(work, held, task, pure=False, retries=RETRIES): number
@@ -170,10 +176,14 @@ def _on_cluster(
 
 
 def _result(future: Any, address: str) -> Any:
-    from distributed import CancelledError
+    from distributed import CancelledError, KilledWorker
 
     try:
         return future.result()
+    except KilledWorker as error:
+        raise ClusterLost(
+            f"The workers at {address} die of one task, as they do where memory is short: {error}"
+        ) from error
     except CancelledError as error:
         raise ClusterLost(f"The cluster at {address} went away while it computed") from error
 

@@ -77,6 +77,11 @@ def squared(shared: int, task: int) -> int:
     return shared * task * task
 
 
+def deadly(shared: int, task: int) -> int:
+    """Take the worker along, as a task does that needs more memory than there is."""
+    os._exit(1)
+
+
 def slow(shared: str, task: int) -> int:
     """Take a while; the first to come says who it is, so that it can be killed."""
     place = Path(shared)

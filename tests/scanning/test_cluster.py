@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from distributed import Client
 
 from core import cluster as core_cluster
 from core.backtest.sweep import sweep
@@ -29,7 +30,7 @@ from core.scanning.settings import ScanSettings
 from core.store import Store, open_store
 from tests.backtest.test_backtest_checks import ENTRIES, LONG, LONG_ROWS, NO_COST, WINDOWS, spec_of
 from tests.importing.archives import everything, practice_archives
-from tests.scanning.clusters import ROOT, Cluster, cluster, slow, squared
+from tests.scanning.clusters import ROOT, Cluster, cluster, deadly, slow, squared
 from tests.scanning.markets import market_store, planted, walks
 
 SETTINGS = ScanSettings(span="6h", finalists=20, correction="bh", level=0.5)
@@ -177,6 +178,21 @@ def test_a_cluster_that_is_not_there_is_said(
     assert load_settings().dask_address == "tcp://127.0.0.1:1"
     with pytest.raises(ClusterLost, match="unset PERPDUCK_DASK_ADDRESS"):
         list(scanned(market, SETTINGS))
+
+
+def test_a_cluster_without_workers_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core_cluster, "CONNECT_S", 2.0)
+    with cluster(tmp_path, workers=0) as made, pytest.raises(ClusterLost, match="has no worker"):
+        run_tasks(squared, 1, [1, 2], place="cluster", address=made.address)
+
+
+def test_a_task_that_kills_its_workers_is_said(tmp_path: Path) -> None:
+    # Dask gives a task up once it has taken four workers along.
+    with cluster(tmp_path, workers=5) as made:
+        with Client(made.address, set_as_default=False) as client:
+            client.wait_for_workers(5, timeout=60)
+        with pytest.raises(ClusterLost, match="die of one task"):
+            run_tasks(deadly, 1, [1], place="cluster", address=made.address)
 
 
 def test_the_compose_file_runs_what_is_tested_here(dask: Cluster) -> None:

@@ -124,7 +124,9 @@ def level_p(y: ArrayLike, x: ArrayLike, alpha: float, beta: float) -> float:
     return adf(residuals(first, second, alpha, beta), constant=False).p_value
 
 
-def explained_p(leg: ArrayLike, partner: ArrayLike, other: ArrayLike) -> float:
+def explained_p(
+    leg: ArrayLike, partner: ArrayLike, other: ArrayLike, *, replicates: int = 199
+) -> float:
     """Return the bootstrap p-value of a pair once a leg's spread against ``partner`` is taken off.
 
     A leg that departs from a walk for a while and comes back seems to come back to every other
@@ -135,7 +137,7 @@ def explained_p(leg: ArrayLike, partner: ArrayLike, other: ArrayLike) -> float:
     known = np.isfinite(np.asarray(leg) + np.asarray(partner) + np.asarray(other))
     near, far = np.asarray(partner)[known], np.asarray(other)[known]
     fit = ols(np.asarray(leg)[known], near)
-    return wild_bootstrap(fit.alpha + fit.beta * near, far).p
+    return wild_bootstrap(fit.alpha + fit.beta * near, far, replicates=replicates).p
 
 
 def _batch(found: list[AdfResult | None]) -> Confirmations:

@@ -11,7 +11,7 @@ from scipy.spatial.distance import squareform
 from core.stats.arrays import Floats
 from core.stats.correlation import distances
 
-# Symbols whose mean correlation is at least so much are one cluster.
+# Clusters whose mean distance is at most that of this correlation are one.
 CLUSTER_CORRELATION = 0.5
 
 
@@ -19,13 +19,11 @@ CLUSTER_CORRELATION = 0.5
 class MarketMap:
     """Places (N, 2) and clusters (N,) of symbols; cluster 0 are those that have none.
 
-    Clusters are numbered from 1, the largest first. ``explained``: the share of all distances
-    squared that two dimensions keep, 0 to 1.
+    Clusters are numbered from 1, the largest first.
     """
 
     places: Floats
     clusters: np.ndarray
-    explained: float
 
 
 def market_map(correlations: Floats) -> MarketMap:
@@ -38,7 +36,7 @@ def market_map(correlations: Floats) -> MarketMap:
     if n < 3:
         places = np.zeros((n, 2))
         places[:, 0] = np.arange(n)
-        return MarketMap(places, np.zeros(n, np.int64), 1.0)
+        return MarketMap(places, np.zeros(n, np.int64))
     apart = distances(correlations)
     squared = apart**2
     means = squared.mean(axis=0)
@@ -48,11 +46,10 @@ def market_map(correlations: Floats) -> MarketMap:
     places = vectors[:, -2:][:, ::-1] * np.sqrt(kept)
     # An axis may point either way: the first symbol lies on its positive side.
     places *= np.where(places[0] < 0, -1.0, 1.0)
-    total = float(np.clip(values, 0.0, None).sum())
     # The best order of the leaves, which a picture of the matrix needs, takes twenty times as long.
     tree = linkage(squareform(apart, checks=False), "average")
     labels = fcluster(tree, np.sqrt(2.0 * (1.0 - CLUSTER_CORRELATION)), "distance")
-    return MarketMap(places, _numbered(labels), float(kept.sum()) / total if total > 0 else 1.0)
+    return MarketMap(places, _numbered(labels))
 
 
 def _numbered(labels: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import false_discovery_control
 from statsmodels.stats.multitest import multipletests
 
-from core.errors import DataError, NotEnoughData
-from core.stats.multiple_testing import Method, noise_floor, p_threshold, q_values
+from core.errors import DataError
+from core.stats.multiple_testing import Method, q_values
 
 P_VALUES = np.random.default_rng(1).beta(0.3, 1.0, (40, 25))
 
@@ -54,29 +54,8 @@ def test_q_values_keep_the_order_and_never_fall_below_p(p: np.ndarray) -> None:
     assert (q_values(p, "by") >= q_values(p, "bh")).all()
 
 
-@pytest.mark.parametrize("method", ["bh", "by"])
-def test_the_threshold_is_the_largest_p_that_is_taken(method: Method) -> None:
-    at = p_threshold(P_VALUES, 0.05, method)
-    taken = q_values(P_VALUES, method) <= 0.05
-    assert at == P_VALUES[taken].max()
-    assert ((P_VALUES <= at) == taken).all()
-    assert p_threshold([0.5, 0.9], 0.05, method) == 0.0
-
-
-def test_the_noise_floor_counts_both_sides_at_each_threshold() -> None:
-    found = noise_floor([0.001, 0.02, 0.5, np.nan], [0.01, 0.2, 0.9, 0.05], [0.01, 0.05, 1.0])
-    assert found.passing.tolist() == [1, 2, 3]
-    assert found.noise_passing.tolist() == [1, 2, 4]
-    assert (found.n_tested, found.n_noise) == (3, 4)
-    assert found.passing_share.tolist() == [1 / 3, 2 / 3, 1.0]
-    assert found.noise_share.tolist() == [0.25, 0.5, 1.0]
-    assert found.expected.tolist() == [0.75, 1.5, 3.0]
-
-
 def test_what_is_no_probability_is_refused_in_words() -> None:
     with pytest.raises(DataError, match=r"1\.5 is no probability"):
         q_values([0.1, 1.5])
-    with pytest.raises(DataError, match=r"-0\.1"):
-        noise_floor([0.1], [0.1], [-0.1])
-    with pytest.raises(NotEnoughData, match="none of the noise's 2 pairs"):
-        noise_floor([0.1], [np.nan, np.nan], [0.05])
+    with pytest.raises(DataError, match=r"-0\.1 is no probability"):
+        q_values([0.1, -0.1])

@@ -8,10 +8,16 @@ from scan_panels import clustered_walks, walks, with_planted
 from series import Floats
 
 from core.stats.finalists import Confirmations, confirmations, finalist
-from core.stats.multiple_testing import noise_floor, q_values
+from core.stats.multiple_testing import q_values
 from core.stats.scan import ScanResult, pair_scan
 
 BARS = 1440
+
+
+def below(p_values: Floats, levels: Floats) -> Floats:
+    """Return the share of what was tested at or below each level."""
+    tested = p_values[np.isfinite(p_values)]
+    return np.asarray((tested[:, None] <= levels).mean(axis=0))
 
 
 def selected(found: ScanResult) -> np.ndarray:
@@ -31,15 +37,14 @@ def test_noise_under_clustered_volatility_is_seen_in_the_floor_and_not_confirmed
     9.7% and 2.3% of the noise's. 2,387 pairs are selected; 31 of them (four seeds) are confirmed in
     the later window, and 5 (one seed) have a bootstrap p of 5% as well.
     """
-    levels = (1e-2, 1e-4, 1e-6)
+    levels = np.array([1e-2, 1e-4, 1e-6])
     shares, floors, chosen, passed, left = [], [], [], [], []
     for seed in range(20):
         panel = clustered_walks(seed, 3 * BARS, 40)
         earlier, now, later = panel[:BARS], panel[BARS : 2 * BARS], panel[2 * BARS :]
         found, noise = pair_scan(now, now), pair_scan(now, earlier)
-        counted = noise_floor(found.p_value, noise.p_value, levels)
-        shares.append(counted.passing_share)
-        floors.append(counted.noise_share)
+        shares.append(below(found.p_value, levels))
+        floors.append(below(noise.p_value, levels))
         pairs = selected(found)
         chosen.append(len(pairs))
         kept = pairs[confirmed(found, pairs, later).q_value <= 0.05]
@@ -58,19 +63,29 @@ def test_noise_under_clustered_volatility_is_seen_in_the_floor_and_not_confirmed
 
 
 def test_planted_pairs_are_found_and_confirmed() -> None:
-    """20 pairs among 500 symbols, their half-life 1/150 of the window."""
-    panel = with_planted(1, walks(1, 2 * BARS, 500), 20, BARS / 150.0)
-    found = pair_scan(panel[:BARS], panel[:BARS])
-    pairs = selected(found)
+    """20 pairs among 500 symbols, their half-life 1/150 of the window, in ten markets.
+
+    200 of them: a power of 85% would find 180 or more in one of fifty runs, 97% nearly always.
+    What is confirmed besides has a planted leg whose own return outweighs its walk: such shadows
+    are for `core.scanning.finals` to explain.
+    """
     planted = {(499 - k, k) for k in range(20)}
-    hits = planted & {(int(i), int(j)) for i, j in pairs}
-    assert len(hits) >= 18
-    later = confirmed(found, pairs, panel[BARS:])
-    kept = {(int(i), int(j)) for i, j in pairs[later.q_value <= 0.05]}
-    assert len(planted & kept) >= 18
-    wrong = [pair for pair in kept if pair not in planted and pair[::-1] not in planted]
-    assert len(wrong) <= 0.05 * len(kept)
-    assert found.half_life_bars[499, 0] == pytest.approx(BARS / 150.0, rel=0.5)
+    returning = {y for y, _ in planted}
+    hits, kept_of_them, kept_all, wrong = 0, 0, 0, 0
+    for seed in range(1, 11):
+        panel = with_planted(seed, walks(seed, 2 * BARS, 500), 20, BARS / 150.0)
+        found = pair_scan(panel[:BARS], panel[:BARS], count_crossings=False)
+        pairs = selected(found)
+        hits += len(planted & {(int(i), int(j)) for i, j in pairs})
+        later = confirmed(found, pairs, panel[BARS:])
+        kept = {(int(i), int(j)) for i, j in pairs[later.q_value <= 0.05]}
+        kept_of_them += len(planted & kept)
+        kept_all += len(kept)
+        wrong += sum(returning.isdisjoint(pair) for pair in kept)
+        assert found.half_life_bars[499, 0] == pytest.approx(BARS / 150.0, rel=0.5)
+    assert hits >= 180
+    assert kept_of_them >= 180
+    assert wrong <= 0.01 * kept_all
 
 
 def test_what_no_window_of_this_length_can_show_is_not_found() -> None:

@@ -13,7 +13,7 @@ import polars as pl
 from core.bar_sql import timeframe_seconds
 from core.errors import DataError, NotEnoughData
 from core.queries import load_closes
-from core.stats.arrays import Floats
+from core.stats.arrays import Floats, Ints
 from core.stats.correlation import CorrelationMatrix, Kind, correlation_matrix, log_returns
 from core.store import READ_LIMIT_S, Store
 
@@ -29,7 +29,7 @@ ROWS_A_LEASE = 300_000
 class Panel:
     """Closes (T, N) of N symbols, a row each bar from ``start`` on, NaN where one has no bar.
 
-    ``turnover`` (N,) is what each turned over in all: Σ close · volume, quote units.
+    ``turnover`` (N,) is what each turned over, Σ close · volume, quote units, of the bars counted.
     """
 
     symbols: tuple[str, ...]
@@ -63,11 +63,13 @@ def read_panel(
     min_turnover: float = 0.0,
     most_cells: int = MOST_CELLS,
     limit_s: float = READ_LIMIT_S,
+    counted: tuple[datetime, datetime] | None = None,
 ) -> Panel:
     """Read the closes of [start, end), long ranges in parts, each under a lease of its own.
 
     Bars that turned over less than ``min_turnover`` (close · volume, quote units) are left out.
-    One part may take ``limit_s`` seconds. Raises NotEnoughData below two symbols, DataError where
+    One part may take ``limit_s`` seconds. Turnover is that of the bars in [start, end) of
+    ``counted``, without it of all. Raises NotEnoughData below two symbols, DataError where
     the grid is larger than ``most_cells`` closes, and what the store raises.
     """
     seconds = timeframe_seconds(timeframe)
@@ -88,7 +90,8 @@ def read_panel(
     closes = np.full((rows, len(symbols)), np.nan)
     turnover = np.zeros(len(symbols))
     for part in parts:
-        turnover += _fill(closes, part, symbols, seconds, start, min_turnover)
+        _fill(closes, part, symbols, seconds, start, min_turnover)
+        turnover += _turnover(part, symbols, counted)
     return Panel(tuple(symbols), timeframe, start, closes, turnover)
 
 
@@ -99,21 +102,36 @@ def _fill(
     seconds: int,
     start: datetime,
     min_turnover: float,
-) -> Floats:
-    """Put a part's closes, ordered by symbol, in their places; returns what each turned over."""
-    places = {symbol: column for column, symbol in enumerate(symbols)}
-    runs = part["symbol"].rle().struct.unnest()
-    columns = np.repeat(
-        [places[symbol] for symbol in runs["value"]], runs["len"].to_numpy()
-    ).astype(np.int64)
+) -> None:
+    """Put a part's closes, ordered by symbol, in their places."""
+    columns = _columns(part, symbols)
     first = int((start - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001
     rows = (part["ts"].to_physical().to_numpy() // 1000 - first) // seconds
     values = part["close"].to_numpy()
     worth = values * part["volume"].fill_null(0.0).to_numpy()
     kept = worth >= min_turnover
     closes[rows[kept], columns[kept]] = values[kept]
-    found: Floats = np.bincount(columns, weights=worth, minlength=len(symbols)).astype(np.float64)
-    return found
+
+
+def _columns(part: pl.DataFrame, symbols: Sequence[str]) -> Ints:
+    """Return each row's column in the grid."""
+    places = {symbol: column for column, symbol in enumerate(symbols)}
+    runs = part["symbol"].rle().struct.unnest()
+    return np.repeat([places[symbol] for symbol in runs["value"]], runs["len"].to_numpy()).astype(
+        np.int64
+    )
+
+
+def _turnover(
+    part: pl.DataFrame, symbols: Sequence[str], counted: tuple[datetime, datetime] | None
+) -> Floats:
+    """Return what each symbol turned over in the part's bars that are counted."""
+    if counted is not None:
+        part = part.filter(pl.col("ts").is_between(*counted, closed="left"))
+    worth = (part["close"] * part["volume"].fill_null(0.0)).to_numpy()
+    return np.bincount(_columns(part, symbols), weights=worth, minlength=len(symbols)).astype(
+        np.float64
+    )
 
 
 def panel_correlation(

@@ -9,6 +9,7 @@ python -m core.scan --every 1h          # the worker scans so from now on; --eve
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -55,7 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
         if asked is None:
             return _scheduled(store)
         report = _with_bar(store, asked, options)
-        _say(report, as_json=options.json)
+        # What is written to standard output is the table alone.
+        with contextlib.redirect_stdout(sys.stderr if options.out == "-" else sys.stdout):
+            _say(report, as_json=options.json)
         if form is not None:
             write_parts([report.pairs.drop("spark")], options.out, form)
     except (PerpduckError, OSError) as error:

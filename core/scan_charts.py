@@ -9,11 +9,12 @@ import polars as pl
 
 from core.charts import Spec
 from core.correlation_charts import figure_layout, figure_title, short_names
-from core.scanning.report import CONFIRMED, EXPLAINED, NOISE, PASSED, SURVIVED
+from core.scanning.report import CONFIRMED, EXPLAINED, FILTERED, NOISE, PASSED, SURVIVED
 
 # Told apart by shape and lightness as well as by colour.
 MARKS: dict[str, Spec] = {
     NOISE: {"color": "$stale", "symbol": "circle", "size": 5, "opacity": 0.7},
+    FILTERED: {"color": "$muted", "symbol": "circle-open", "size": 8},
     PASSED: {"color": "$spread", "symbol": "circle-open", "size": 9},
     EXPLAINED: {"color": "$muted", "symbol": "circle-x-open", "size": 9},
     SURVIVED: {"color": "$spread", "symbol": "circle", "size": 10},
@@ -21,6 +22,7 @@ MARKS: dict[str, Spec] = {
 }
 LABELS = {
     NOISE: "noise",
+    FILTERED: "filtered",
     PASSED: "passed q",
     EXPLAINED: "explained by a better pair",
     SURVIVED: "survived the bootstrap",

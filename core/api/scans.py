@@ -16,7 +16,14 @@ from core.live.questions import newest
 from core.live.scans import KeptScan, begin_scan, scan_run
 from core.scanning.report import ScanReport
 from core.scanning.running import CANCELLED, FAILED, RUNNING
-from core.scanning.settings import MOST_CARRY, MOST_FINALISTS, MOST_LAG, ScanSettings, Span
+from core.scanning.settings import (
+    LEAST_LEVEL,
+    MOST_CARRY,
+    MOST_FINALISTS,
+    MOST_LAG,
+    ScanSettings,
+    Span,
+)
 from core.scanning.telling import told
 
 MOST_SYMBOLS = 2_000
@@ -55,7 +62,7 @@ class ScanBody(Struct, kw_only=True, forbid_unknown_fields=True):
     max_half_life_bars: Annotated[float, Meta(ge=0, le=1e6)] = _PAGE.max_half_life_bars
     min_sigma_per_cost: Annotated[float, Meta(ge=0, le=1e6)] = _PAGE.min_sigma_per_cost
     correction: Literal["by", "bh"] = _PAGE.correction
-    level: Annotated[float, Meta(ge=1e-6, le=0.5)] = _PAGE.level
+    level: Annotated[float, Meta(ge=LEAST_LEVEL, le=0.5)] = _PAGE.level
     finalists: Annotated[int, Meta(ge=1, le=MOST_FINALISTS)] = _PAGE.finalists
     fee_bps: Annotated[float, Meta(ge=0, le=1000)] = _PAGE.fee_bps
     slippage_bps: Annotated[float, Meta(ge=0, le=1000)] = _PAGE.slippage_bps

@@ -26,6 +26,7 @@ class _Legs:
 
     train: Floats
     test: Floats
+    replicates: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,15 @@ def finals(panel: ScanPanel, report: ScanReport, place: Place, share: Share) -> 
         return True
 
     found = run_tasks(
-        _tested, _Legs(panel.train, panel.test), tasks, place=place, going_on=going_on
+        _tested,
+        _Legs(panel.train, panel.test, settings.replicates),
+        tasks,
+        place=place,
+        going_on=going_on,
     )
     tested = [one for one in found if one is not None]
     survives = np.array([one.p <= settings.level for one in tested], np.bool_)
-    betters = _explained(panel, tasks, survives, share)
+    betters = _explained(panel, tasks, survives, settings.replicates, share)
     told = _told(panel, chosen, tasks, tested, survives, betters, settings.level)
     pairs = report.pairs.join(told, on=("y", "x"), how="left", maintain_order="left", suffix="_new")
     pairs = pairs.with_columns(
@@ -95,7 +100,7 @@ class _Tested:
 def _tested(legs: _Legs, task: _Task) -> _Tested:
     train, test = legs.train[:, [task.y, task.x]], legs.test[:, [task.y, task.x]]
     try:
-        found = finalist(train[:, 0], train[:, 1])
+        found = finalist(train[:, 0], train[:, 1], replicates=legs.replicates)
     except DataError as error:
         return _Tested(note=str(error))
     try:
@@ -114,7 +119,7 @@ class _Better:
 
 
 def _explained(
-    panel: ScanPanel, tasks: list[_Task], survives: Bools, share: Share
+    panel: ScanPanel, tasks: list[_Task], survives: Bools, replicates: int, share: Share
 ) -> dict[int, _Better]:
     """Return, by finalist, the better pair that was asked whether it explains it.
 
@@ -131,7 +136,7 @@ def _explained(
     for number in numbers:
         task = tasks[number]
         asked = [
-            _Better(better.y, better.x, _left(panel.train, task, better))
+            _Better(better.y, better.x, _left(panel.train, task, better, replicates))
             for better in firm.values()
             if number not in firm and {task.y, task.x} & {better.y, better.x}
         ]
@@ -142,12 +147,12 @@ def _explained(
     return found
 
 
-def _left(train: Floats, task: _Task, better: _Task) -> float:
+def _left(train: Floats, task: _Task, better: _Task, replicates: int) -> float:
     leg = task.y if task.y in (better.y, better.x) else task.x
     partner = better.x if leg == better.y else better.y
     other = task.x if leg == task.y else task.y
     try:
-        return explained_p(train[:, leg], train[:, partner], train[:, other])
+        return explained_p(train[:, leg], train[:, partner], train[:, other], replicates=replicates)
     except DataError:
         return math.nan
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.cluster import Place, run_tasks
 from core.downsample import thinned
 from core.scanning.panel import Bools, ScanPanel
-from core.scanning.report import NOISE, PAIR_SCHEMA, PASSED, SAME, Noise
+from core.scanning.report import FILTERED, NOISE, PAIR_SCHEMA, PASSED, SAME, Noise
 from core.scanning.settings import ScanSettings
 from core.stats.arrays import Floats
 from core.stats.multiple_testing import q_values
@@ -159,7 +159,9 @@ def first_table(
     x = np.where(is_turned, first, second)
     is_tested = scan.is_tested[y, x]
     is_same = scan.is_same_asset[y, x] | scan.is_same_asset[x, y]
-    passes = is_tested & ~is_same & (found.q[y, x] <= settings.level) & _fits(scan, settings, y, x)
+    is_found = is_tested & ~is_same & (found.q[y, x] <= settings.level)
+    unfit = _unfit(scan, settings, y, x)
+    passes = is_found & ~np.any(list(unfit.values()), axis=0)
     # By the statistic: p-values of what is beyond doubt are all 0.
     order = np.lexsort((scan.statistic[y, x], p[y, x], ~passes))
     ranked = order[(is_tested & ~is_same)[order]]
@@ -167,24 +169,32 @@ def first_table(
     shown = ranked[: min(count, MOST_PASSED) + MOST_OTHERS]
     same = np.flatnonzero(is_same)[:MOST_SAME]
     chosen = np.concatenate([shown, same])
-    stages = np.where(passes[shown], PASSED, NOISE).tolist() + [SAME] * len(same)
-    return _rows(panel, settings, found, y[chosen], x[chosen], stages), count
+    missed = np.where(is_found[shown], FILTERED, NOISE)
+    stages = np.where(passes[shown], PASSED, missed).tolist() + [SAME] * len(same)
+    notes = [
+        "; ".join(why for why, marks in unfit.items() if marks[at]) if is_found[at] else ""
+        for at in shown
+    ] + [""] * len(same)
+    return _rows(panel, settings, found, y[chosen], x[chosen], stages, notes), count
 
 
-def _fits(
+def _unfit(
     scan: ScanResult, settings: ScanSettings, y: NDArray[np.int64], x: NDArray[np.int64]
-) -> Bools:
-    """Return which pairs have what the settings ask of a pair; one that never returns has not."""
+) -> dict[str, Bools]:
+    """Return, by what is said of it, which pairs lack something that the settings ask of a pair."""
     lives = scan.half_life_bars[y, x]
-    fits = np.isfinite(lives)
+    found = {"the spread never returns": ~np.isfinite(lives)}
     if settings.min_correlation > 0:
-        fits &= np.abs(scan.return_correlation[y, x]) >= settings.min_correlation
+        weak = ~(np.abs(scan.return_correlation[y, x]) >= settings.min_correlation)
+        found[f"|ρ| of returns below {settings.min_correlation:g}"] = weak
     if settings.max_half_life_bars > 0:
-        fits &= lives <= settings.max_half_life_bars
+        slow = lives > settings.max_half_life_bars
+        found[f"half-life above {settings.max_half_life_bars:g} bars"] = slow
     if settings.min_sigma_per_cost > 0:
         cost = _cost_bps(settings, scan.beta[y, x])
-        fits &= BPS * scan.spread_sd[y, x] >= settings.min_sigma_per_cost * cost
-    return fits
+        dear = ~(BPS * scan.spread_sd[y, x] >= settings.min_sigma_per_cost * cost)
+        found[f"σ below {settings.min_sigma_per_cost:g} round trips"] = dear
+    return found
 
 
 def _cost_bps(settings: ScanSettings, beta: Floats) -> Floats:
@@ -200,6 +210,7 @@ def _rows(
     y: NDArray[np.int64],
     x: NDArray[np.int64],
     stages: list[str],
+    notes: list[str],
 ) -> pl.DataFrame:
     scan = found.scan
     spreads = [_spread(panel, i, j, scan.alpha[i, j], scan.beta[i, j])
@@ -209,6 +220,7 @@ def _rows(
         zscore = newest / scan.spread_sd[y, x]
     train = panel.train
     crossings = pair_crossings(train[:, y], train[:, x], scan.alpha[y, x], scan.beta[y, x])
+    untested = pl.Series(~scan.is_tested[y, x])
     names = np.array(panel.names, dtype=object)
     frame = pl.DataFrame(
         {
@@ -222,16 +234,16 @@ def _rows(
             "p_value": scan.p_value[y, x],
             "q_value": found.q[y, x],
             "q_by": found.q_by[y, x],
-            "lag": scan.lag[y, x],
+            "lag": pl.Series(scan.lag[y, x]).set(untested, None),
             "half_life_bars": scan.half_life_bars[y, x],
             "spread_sd_bps": BPS * scan.spread_sd[y, x],
             "zscore": zscore,
             "return_correlation": scan.return_correlation[y, x],
-            "crossings": pl.Series(crossings).set(pl.Series(~scan.is_tested[y, x]), None),
+            "crossings": pl.Series(crossings).set(untested, None),
             "stale_share": np.maximum(scan.y_stale_share[y], scan.x_stale_share[x]),
-            "n_obs": scan.n_obs[y, x],
+            "n_obs": pl.Series(scan.n_obs[y, x]).set(untested, None),
             "cost_bps": _cost_bps(settings, scan.beta[y, x]),
-            "note": [""] * len(y),
+            "note": notes,
             "spark": [_spark(spread) for spread in spreads],
         },
         schema_overrides={"spark": pl.List(pl.Float64), "stage": pl.String, "y": pl.String,
@@ -256,9 +268,14 @@ def _last(spread: Floats) -> float:
 
 
 def _spark(spread: Floats) -> list[float]:
-    """Return the spread in bps as few points that keep its shape."""
-    known = spread[np.isfinite(spread)]
+    """Return the spread in bps as few points that keep its shape, evenly over the time.
+
+    Over a hole the last value stands; before the first one, the first.
+    """
+    known = np.flatnonzero(np.isfinite(spread))
     if not len(known):
         return []
-    rows = thinned([known], SPARK_POINTS)
-    return [round(BPS * value, 2) for value in known[rows].tolist()]
+    last = np.searchsorted(known, np.arange(len(spread)), side="right") - 1
+    whole = spread[known[np.maximum(last, 0)]]
+    rows = thinned([whole], SPARK_POINTS)
+    return [round(BPS * value, 2) for value in whole[rows].tolist()]

@@ -22,8 +22,8 @@ from core.store import Store
 from core.verdict import SETTLE_S
 
 Bools = NDArray[np.bool_]
-# 240 MB of closes: 700 symbols over a month of minutes, or 2,000 over a week.
-MOST_CELLS = 30_000_000
+# 430 MB of closes: 700 symbols over a month of minutes, with what is read before for the noise.
+MOST_CELLS = 54_000_000
 # A part takes some 0.1 s; on a machine that does much else a scan would rather wait than end.
 LIMIT_S = 5.0
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as the store keeps it
@@ -83,19 +83,25 @@ def read_scan_panel(store: Store, settings: ScanSettings) -> ScanPanel:
         spans = spans_by_symbol(load_spans(con))
         statuses = dict(load_symbols(con).select("symbol", "status").iter_rows())
     asked = _asked(settings, spans)
+    if len(asked) < 2:
+        raise NotEnoughData(f"{len(asked)} symbol to scan; a scan needs at least 2: watch more")
     first, windows = _stretch(settings, spans, asked)
     end, bar = windows.test_end, timedelta(seconds=settings.bar_s)
     panel = read_panel(
-        store, asked, settings.timeframe, first, end, most_cells=MOST_CELLS, limit_s=LIMIT_S
-    )
+        store, asked, settings.timeframe, first, end, most_cells=MOST_CELLS, limit_s=LIMIT_S,
+        counted=(windows.train_start, windows.train_end),
+    )  # fmt: skip
     closes, is_stale = carried(panel.closes, settings.carry_bars)
     looked_at = (end - windows.train_start) // bar
     test_bars = (end - windows.train_end) // bar
-    coverage = np.isfinite(panel.closes[-looked_at:]).sum(axis=0) / looked_at
-    turnover = panel.turnover / ((end - first).total_seconds() / _DAY_S)
+    # What a symbol does on the test window decides nothing about whether it is compared.
+    trained = slice(-looked_at, -test_bars)
+    coverage = np.isfinite(panel.closes[trained]).mean(axis=0)
+    days = [_days_held(spans[name], windows) for name in asked]
+    turnover = panel.turnover / np.maximum(days, 1.0 / 1440)
     reasons = [
         _reason(settings, spans[name], end, float(coverage[at]), float(turnover[at]),
-                closes[-looked_at:, at], statuses.get(name, ""))
+                closes[trained, at], statuses.get(name, ""))
         for at, name in enumerate(asked)
     ]  # fmt: skip
     kept = [at for at, words in enumerate(reasons) if not words]
@@ -104,11 +110,17 @@ def read_scan_panel(store: Store, settings: ScanSettings) -> ScanPanel:
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.log(closes[:, kept])
     logs[~np.isfinite(logs)] = np.nan
-    stale = is_stale[-looked_at:].sum(axis=0) / looked_at
+    stale = is_stale[trained].mean(axis=0)
     return ScanPanel(
         tuple(asked[at] for at in kept), logs, is_stale[:, kept], windows,
         looked_at - test_bars, test_bars, _symbol_rows(asked, reasons, coverage, stale, turnover),
     )  # fmt: skip
+
+
+def _days_held(spans: Sequence[Span], windows: Windows) -> float:
+    """Return for how many days of the training window a symbol has been there."""
+    since = max(windows.train_start, min(span.first for span in spans))
+    return (windows.train_end - since).total_seconds() / _DAY_S
 
 
 def carried(closes: Floats, most: int) -> tuple[Floats, Bools]:
@@ -180,7 +192,8 @@ def _reason(
     if status not in ("", "TRADING"):
         return f"the exchange says {status}"
     if coverage < settings.min_coverage:
-        return f"bars for {coverage:.0%} of the range; {settings.min_coverage:.0%} are asked for"
+        asked = f"{settings.min_coverage:.0%} are asked for"
+        return f"bars for {coverage:.0%} of the training window; {asked}"
     if age_s < settings.min_age_s:
         return f"held for {age_s / _DAY_S:.1f} days; {settings.min_age_s / _DAY_S:g} are asked for"
     if turnover < settings.min_turnover:

@@ -9,10 +9,11 @@ import polars as pl
 
 from core.scanning.settings import ScanSettings
 
-# How far a pair came. Each stage needs the ones before it; "same asset" is beside the ranking, and
-# what returns in an explained pair is one leg's spread against a better partner.
+# How far a pair came. Each stage needs the ones before it; "same asset" is beside the ranking, what
+# is filtered passed q and not what else the settings ask, and what returns in an explained pair is
+# one leg's spread against a better partner.
 NOISE, PASSED, SURVIVED, CONFIRMED = "noise", "passed", "survived", "confirmed"
-EXPLAINED, SAME = "explained", "same asset"
+FILTERED, EXPLAINED, SAME = "filtered", "explained", "same asset"
 
 # One row a pair of the table: the file keeps these, in this order.
 PAIR_SCHEMA: dict[str, pl.DataType] = {
@@ -91,9 +92,10 @@ class Noise:
 class ScanReport:
     """A scan. ``tested``, ``same_asset`` and ``direct`` count ordered pairs, as they were tested.
 
-    ``passed``, ``survived`` and ``confirmed`` count pairs of two symbols, whichever way. ``pairs``
-    (PAIR_SCHEMA) has the better way of each, the best first; ``symbols`` (SYMBOL_SCHEMA) all that
-    were looked at.
+    ``passed``, ``survived`` and ``confirmed`` count pairs of two symbols, whichever way; ``passed``
+    those that pass the filters too, ``survived`` those that no better pair explains. ``pairs``
+    (PAIR_SCHEMA) has the better way of each, the best first: of those that did not pass the best
+    few hundred. ``symbols`` (SYMBOL_SCHEMA) are all that were looked at.
     """
 
     id: str
@@ -115,6 +117,19 @@ class ScanReport:
     note: str = ""
     # How often each pair survived in scans that asked the same: (of how many, by "y/x" sorted).
     history: tuple[int, dict[tuple[str, str], int]] = field(default=(0, {}))
+
+    @property
+    def explained(self) -> int:
+        """How many pairs survived the bootstrap and are a better pair's shadow."""
+        return self._staged(EXPLAINED)
+
+    @property
+    def filtered(self) -> int:
+        """How many pairs of the table have a q-value that passes, and do not pass the filters."""
+        return self._staged(FILTERED)
+
+    def _staged(self, stage: str) -> int:
+        return int((self.pairs["stage"] == stage).sum())
 
     @property
     def compared(self) -> int:

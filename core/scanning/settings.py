@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -19,6 +20,8 @@ SPANS_S: dict[Span, float] = {
 MOST_LAG, MOST_FINALISTS, MOST_CARRY = 10, 500, 60
 # A training window of fewer bars finds nothing that is worth finding.
 LEAST_TRAIN_BARS = 200
+# Below it the bootstrap would take minutes to say anything.
+LEAST_LEVEL = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class ScanSettings:
             ("min_correlation", self.min_correlation, 0.0, 1.0),
             ("max_half_life_bars", self.max_half_life_bars, 0.0, 1e6),
             ("min_sigma_per_cost", self.min_sigma_per_cost, 0.0, 1e6),
-            ("level", self.level, 1e-6, 0.5),
+            ("level", self.level, LEAST_LEVEL, 0.5),
             ("finalists", self.finalists, 1, MOST_FINALISTS),
             ("fee_bps", self.fee_bps, 0.0, 1000.0),
             ("slippage_bps", self.slippage_bps, 0.0, 1000.0),
@@ -81,6 +84,11 @@ class ScanSettings:
                 f"{self.span} of {self.timeframe} bars leave {bars} to train on; a scan needs "
                 f"{LEAST_TRAIN_BARS}: choose a longer range or shorter bars"
             )
+
+    @property
+    def replicates(self) -> int:
+        """Replicates of the bootstrap: enough for p-values of half the level."""
+        return max(200, math.ceil(4.0 / self.level)) - 1
 
     @property
     def bar_s(self) -> int:

@@ -9,19 +9,29 @@ FINDABLE = 1 / 150
 
 
 def headline(report: ScanReport) -> str:
-    """Return the answer in one sentence."""
+    """Return the answer in one sentence or two."""
     tested = f"Tested {report.tested:,} ordered pairs of {report.compared:,} symbols"
-    level = f"{report.settings.level:.0%}"
+    if not report.tested:
+        return f"{tested}: none of them can be; their legs are the same asset, or stand still."
+    line = f"q ≤ {level_words(report.settings.level)}"
     if not report.passed:
-        return f"{tested}: none passes q ≤ {level}. That is what a market without pairs looks like."
+        if report.filtered:
+            pairs = "pair passes" if report.filtered == 1 else "pairs pass"
+            return f"{tested}: {report.filtered:,} {pairs} {line}, and none of them the filters."
+        return f"{tested}: none passes {line}. That is what a market without pairs looks like."
     pairs = "pair passes" if report.passed == 1 else "pairs pass"
-    words = f"{tested}: {report.passed:,} {pairs} q ≤ {level}"
+    words = f"{tested}: {report.passed:,} {pairs} {line}"
     if not report.is_final:
         return f"{words}; the finalists are being tested."
-    return (
-        f"{words}, {report.survived:,} survived the bootstrap, "
-        f"{report.confirmed:,} confirmed out of sample."
-    )
+    survived = f"{report.survived + report.explained:,} survived the bootstrap"
+    if report.explained:
+        survived += f" ({report.explained:,} explained by a better pair)"
+    return f"{words}, {survived}, {report.confirmed:,} confirmed out of sample."
+
+
+def level_words(level: float) -> str:
+    """Return a level in percent with all of its digits: 5%, 2.5%, 0.1%."""
+    return f"{100 * level:.10g}%"
 
 
 def noise_words(report: ScanReport) -> str:
@@ -31,9 +41,11 @@ def noise_words(report: ScanReport) -> str:
         return "Noise floor: being measured."
     if noise.share is None:
         return "Noise floor: not measured; too few bars are held before the training window."
+    is_any = report.passed or report.filtered
+    line = "pass the same line" if is_any else "have a p-value below level ÷ tests"
     return (
         f"Noise floor: {noise.passed:,} of {noise.tested:,} pairs of legs from two different "
-        f"windows ({noise.share:.2%}), which cannot be cointegrated, pass the same line."
+        f"windows ({noise.share:.2%}), which cannot be cointegrated, {line}."
     )
 
 

@@ -11,7 +11,7 @@ from core.errors import PerpduckError
 from core.live.feeder import Feeder, feeder
 from core.live.pulse import Pulse
 from core.live.questions import newest
-from core.live.scans import KeptScan, KeptScans, begin_scan, scan_run
+from core.live.scans import KeptScan, begin_scan, scan_run
 from core.scan_charts import market_map_chart, volcano_chart
 from core.scanning.report import ScanReport
 from core.scanning.running import FAILED, RUNNING, ScanRun
@@ -20,12 +20,13 @@ from core.scanning.words import headline, noise_words, power_words
 from pages.shared import sources
 from pages.shared.alert_pair import alert_query
 from pages.shared.cards import show_cards
-from pages.shared.downloads import downloads, failure_told, last_shown
+from pages.shared.downloads import downloads, failure_told
 from pages.shared.figure import figure
 from pages.shared.frame import counted
 from pages.shared.notices import noticed, show_notice
 from pages.shared.pair_pickers import held_s
 from pages.shared.places import ALERTS, PAIR
+from pages.shared.scanner_history import history
 from pages.shared.scanner_pickers import scan_controls
 from pages.shared.scanner_schedule import schedule_control
 from pages.shared.scanner_view import (
@@ -35,15 +36,15 @@ from pages.shared.scanner_view import (
     pair_table,
     pair_words,
     scan_cards,
-    scan_list,
     stands_on,
+    taken_along,
 )
 from pages.shared.watchlist import addable
 from pages.shared.welcome import when_ready
 
 WORDS = (
-    "Every pair of the table with all that was computed of it, as it is shown: p and q values, "
-    "finalists' tests, the spread's last points."
+    "Every pair of the table with all that was computed of it: p and q values, the finalists' "
+    "tests, what noise and filters left out."
 )
 # A market of fewer symbols has few pairs to find.
 FEW_SYMBOLS = 12
@@ -66,9 +67,8 @@ def controls(source: sources.Source, symbols: tuple[str, ...], held: float) -> S
         schedule_control(source, settings)
         holder = st.session_state.setdefault("_scan_shown", {})
         downloads(
-            lambda: last_shown(holder).pairs, lambda: "perpduck-scan", key="scan-download",
-            words=WORDS,
-        )  # fmt: skip
+            lambda: taken_along(holder), lambda: "perpduck-scan", key="scan-download", words=WORDS
+        )
         st.button(
             "Scan now", type="primary", icon=":material/radar:", key="scan-now",
             on_click=begin, args=(source, settings),
@@ -196,7 +196,7 @@ def watch(source: sources.Source, symbols: list[str]) -> None:
 
 
 def charts(report: ScanReport) -> None:
-    """Show every pair by half-life and q, and the market on one plane."""
+    """Show the table's pairs by half-life and q, and the market on one plane."""
     chosen = st.session_state.get("_scan_pair")
     with st.grid(2, min_column_width=340, key="scan-charts"):
         with st.container():
@@ -204,11 +204,16 @@ def charts(report: ScanReport) -> None:
                 volcano_chart(report.pairs, report.settings.level, report.settings.bar_s, chosen),
                 key="volcano", height=380, clickable=True,
             )  # fmt: skip
+            st.caption(
+                f"Drawn are the {report.pairs.height:,} pairs of the table: the best of what "
+                "passed, and of the rest the few hundred nearest to it. In-sample."
+            )
         with st.container():
             figure(market_map_chart(report.symbols, report.pairs), key="market-map", height=380)
             st.caption(
-                "What moves together lies together; colours are clusters (mean ρ ≥ 0.5), lines "
-                "the pairs that survived (dotted) and were confirmed."
+                "What moves together lies together, ρ of returns in training; colours are clusters "
+                "(average linkage, cut at the distance of ρ = 0.5), lines the pairs that survived "
+                "(dotted) and were confirmed."
             )
     if clicked and tuple(clicked) != chosen:
         st.session_state["_scan_pair"] = tuple(clicked)
@@ -217,15 +222,20 @@ def charts(report: ScanReport) -> None:
 
 def table(source: sources.Source, report: ScanReport, pulse: Pulse) -> None:
     """Show the pairs, and the chosen one with where it leads."""
-    event: Any = st.dataframe(
-        pair_table(report), hide_index=True, key="scan-table", column_config=columns(),
-        on_select="rerun", selection_mode="single-row", height=420,
-        alt="Pairs of the scan, the best first", placeholder="–",
-    )  # fmt: skip
-    rows = event.selection.rows
-    if rows and rows != st.session_state.get("_scan_rows"):
-        st.session_state["_scan_pair"] = report.pairs.row(rows[0])[1:3]
-    st.session_state["_scan_rows"] = rows
+    # A selection is a row's number: in another order it would be another pair's.
+    key = f"scan-table-{report.id}-{'final' if report.is_final else 'first'}"
+    pairs = report.pairs.select("y", "x").rows()
+
+    def chosen() -> None:
+        if rows := st.session_state[key].selection.rows:
+            st.session_state["_scan_pair"] = pairs[rows[0]]
+
+    with st.container(key="scan-table"):
+        st.dataframe(
+            pair_table(report), hide_index=True, key=key, column_config=columns(report),
+            on_select=chosen, selection_mode="single-row", height=420,
+            alt="Pairs of the scan, the best first", placeholder="–",
+        )  # fmt: skip
     y, x = st.session_state.get("_scan_pair") or (None, None)
     named = [row for row in report.pairs.iter_rows(named=True) if (row["y"], row["x"]) == (y, x)]
     if named:
@@ -270,25 +280,6 @@ def left_out(report: ScanReport) -> None:
             left_table(rows), hide_index=True, height="content", placeholder="–",
             alt="Symbols that were left out, and why",
         )  # fmt: skip
-
-
-def history(feed: Feeder) -> None:
-    """Show the scans that are kept; a click opens one."""
-    scans = newest(feed, KeptScans()).value
-    if scans.is_empty():
-        return
-    with st.expander(
-        f"History: {counted(scans.height, 'scan')}", icon=":material/history:", key="scan-log"
-    ):
-        event: Any = st.dataframe(
-            scan_list(scans), hide_index=True, key="scan-list", on_select="rerun",
-            selection_mode="single-row", height="content", alt="Scans, newest first",
-        )  # fmt: skip
-        rows = event.selection.rows
-        chosen = scans["id"][rows[0]] if rows else None
-        if chosen != st.session_state.get("_scan_id"):
-            st.session_state["_scan_id"] = chosen
-            st.rerun(scope="fragment")
 
 
 when_ready(page)

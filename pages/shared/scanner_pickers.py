@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.live.window import timeframe_label
-from core.scanning.settings import MOST_CARRY, MOST_FINALISTS, MOST_LAG, SPANS_S, ScanSettings
+from core.scanning.settings import (
+    LEAST_LEVEL,
+    MOST_CARRY,
+    MOST_FINALISTS,
+    MOST_LAG,
+    SPANS_S,
+    ScanSettings,
+)
 from pages.shared.pair_pickers import choice, segments, suggest, whole_number
 
 TIMEFRAMES = ("1s", "5s", "15s", "1min", "5min", "15min", "1h")
@@ -74,7 +81,7 @@ _TEST = (
            "Lagged changes in the unit-root regression."),
     _Field("test_share", "scan_test", "Test window, % of the range", 10, 50,
            "Pairs are chosen on the bars before it and confirmed on it.", 0.01),
-    _Field("level", "scan_level", "Level, %", 0.01, 50.0,
+    _Field("level", "scan_level", "Level, %", 100 * LEAST_LEVEL, 50.0,
            "Where q-value, bootstrap and confirmation draw the line.", 0.01),
     _Field("finalists", "scan_finalists", "Finalists, at most", 1, MOST_FINALISTS,
            "Pairs that get the full tests."),

@@ -20,14 +20,16 @@ def schedule_control(source: sources.Source, settings: ScanSettings) -> None:
     label = "By itself" if kept is None else f"Every {every_words(kept.every_s)}"
     with st.popover(label, icon=":material/schedule:", key="scan-schedule"):
         st.markdown("The worker scans with the settings above, also with no browser open.")
-        current = next(
-            (name for name, length in EVERY.items() if kept and length == kept.every_s), "never"
-        )
+        offered = dict(EVERY)
+        if kept and kept.every_s not in offered.values():
+            offered[f"every {every_words(kept.every_s)}"] = kept.every_s
+        every_s = kept.every_s if kept else 0.0
+        current = next(name for name, length in offered.items() if length == every_s)
         chosen = st.segmented_control(
-            "How often", list(EVERY), default=current, required=True, key="scan-every"
+            "How often", list(offered), default=current, required=True, key="scan-every"
         )
         st.button(
-            "Keep", key="keep-schedule", on_click=keep, args=(source, settings, chosen),
+            "Keep", key="keep-schedule", on_click=keep, args=(source, settings, offered[chosen]),
             type="primary", icon=":material/save:",
         )  # fmt: skip
         if kept is not None:
@@ -39,10 +41,10 @@ def schedule_control(source: sources.Source, settings: ScanSettings) -> None:
                 st.caption("It goes by other settings than the ones above; Keep takes these.")
 
 
-def keep(source: sources.Source, settings: ScanSettings, chosen: str) -> None:
+def keep(source: sources.Source, settings: ScanSettings, every_s: float) -> None:
     """Write down how often the worker scans."""
     try:
-        set_schedule(source.store, EVERY[chosen] or None, settings)
+        set_schedule(source.store, every_s or None, settings)
     except PerpduckError as error:
         st.session_state["_scan_error"] = error
 

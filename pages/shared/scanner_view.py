@@ -10,14 +10,24 @@ import streamlit as st
 from core.live.window import timeframe_label
 from core.pair_spec import PairSpec
 from core.scan_charts import life_words
-from core.scanning.report import CONFIRMED, EXPLAINED, NOISE, PASSED, SAME, SURVIVED, ScanReport
-from core.scanning.words import survival_words
+from core.scanning.report import (
+    CONFIRMED,
+    EXPLAINED,
+    FILTERED,
+    NOISE,
+    PASSED,
+    SAME,
+    SURVIVED,
+    ScanReport,
+)
+from core.scanning.words import level_words, survival_words
 from pages.shared.cards import UNKNOWN, Card
+from pages.shared.downloads import last_shown
 
 STAGE_WORDS = {
     EXPLAINED: "○ explained",
-    CONFIRMED: "✔ confirmed", SURVIVED: "◆ survived", PASSED: "◇ passed q", NOISE: "· noise",
-    SAME: "＝ same asset",
+    CONFIRMED: "✔ confirmed", SURVIVED: "◆ survived", PASSED: "◇ passed q", FILTERED: "− filtered",
+    NOISE: "· noise", SAME: "＝ same asset",
 }  # fmt: skip
 
 
@@ -31,16 +41,20 @@ def scan_cards(report: ScanReport) -> tuple[Card, ...]:
         _card("Tested", f"{report.tested:,}", f"{report.compared:,} symbols, both ways",
               "Ordered pairs whose residuals of y = α + βx were tested for a unit root; each pair "
               "of symbols is tested both ways. Engle & Granger (1987), MacKinnon (1994)."),
-        _card("Pass q", f"{report.passed:,}", f"q ≤ {settings.level:.0%}, Benjamini-{correction}",
+        _card("Pass q", f"{report.passed:,}",
+              f"q ≤ {level_words(settings.level)}, Benjamini-{correction}",
               "Pairs of symbols whose better way has a q-value at or below the level, over "
               "everything that was tested, and that pass the filters."),
-        _card("Survive", UNKNOWN if is_open else f"{report.survived:,}", "wild bootstrap",
+        _card("Survive", UNKNOWN if is_open else f"{report.survived + report.explained:,}",
+              f"{report.explained:,} explained" if report.explained else "wild bootstrap",
               "Of the finalists, those whose wild-bootstrap p-value, which holds where volatility "
-              "clusters, is at or below the level. Cavaliere, Rahbek & Taylor (2010)."
+              "clusters, is at or below the level. Cavaliere, Rahbek & Taylor (2010). Explained: "
+              "what returns is one leg, against a better partner."
               + (" Being tested." if is_open else "")),
         _card("Confirmed", UNKNOWN if is_open else f"{report.confirmed:,}", "out of sample",
-              "Survivors whose spread, α and β frozen from training, rejects a unit root on the "
-              "test window, at a q-value over all survivors."
+              "Survivors that no better pair explains, whose spread, α and β frozen from "
+              "training, rejects a unit root on the test window at a q-value over them, and "
+              "returns to its trained mean."
               + (" Being tested." if is_open else "")),
         _card("Noise floor", UNKNOWN if share is None else f"{share:.2%}",
               f"{noise.passed:,} of {noise.tested:,}",
@@ -99,45 +113,43 @@ def pair_table(report: ScanReport) -> pl.DataFrame:
     )
 
 
-def columns() -> dict[str, Any]:
+def taken_along(holder: dict[str, Any]) -> pl.DataFrame:
+    """Return the table that was shown last, without its drawings. Raises NotEnoughData."""
+    pairs: pl.DataFrame = last_shown(holder).pairs
+    return pairs.drop("spark")
+
+
+def columns(report: ScanReport) -> dict[str, Any]:
     """Return how the table's columns are shown, each with its words."""
-    number = st.column_config.NumberColumn
-    text = st.column_config.TextColumn
+    test = f"{report.settings.test_share:.0%}"
+    text, trained = st.column_config.TextColumn, "In-sample: "
     return {
         "Pair": text(pinned=True, help="Dependent leg y, then x: the better of both ways."),
-        "Stage": text(help="How far it came: passed q, survived the bootstrap, confirmed."),
+        "Stage": text(
+            help="How far it came: passed q, survived the bootstrap, confirmed. Filtered: passed q "
+            "and not the filters. Explained: what returns is one leg, against a better partner."
+        ),
         "Spread": st.column_config.LineChartColumn(
-            help="y − α − βx in bps, α and β from training; the last quarter is the test window.",
+            help=f"y − α − βx in bps, α and β from training; the last {test} is the test window.",
             width="medium",
         ),
-        "z now": number(format="%+.2f", help="The newest spread over its deviation in training."),
-        "β": number(format="%.3f", help="Hedge ratio: notional of x a notional of y, logs."),
-        "Half-life, min": number(format="%.1f", help="−ln 2 / ln φ of the training spread."),
-        "q": number(format="%.1e", help="P-value corrected for everything that was tested."),
-        "Bootstrap p": number(format="%.3f", help="Wild bootstrap, both ways; finalists only."),
-        "Frozen q": number(format="%.1e", help="Unit root of the frozen spread on the test bars."),
-        "σ, bps": number(format="%.1f", help="Deviation of the training spread."),
-        "σ / cost": number(format="%.2f", help="In round trips of four fills."),
-        "ρ": number(format="%+.2f", help="Correlation of log returns in training."),
-        "Crossings": number(format="localized", help="How often the spread crossed its mean."),
-        "Stale": number(format="percent", help="Carried closes of the staler leg."),
+        "z now": _number("%+.2f", "The newest spread over its deviation in training."),
+        "β": _number("%.3f", f"{trained}hedge ratio, notional of x a notional of y, logs."),
+        "Half-life, min": _number("%.1f", f"{trained}−ln 2 / ln φ of the training spread."),
+        "q": _number("%.1e", f"{trained}p-value corrected for everything that was tested."),
+        "Bootstrap p": _number("%.3f", f"{trained}wild bootstrap, both ways; finalists only."),
+        "Frozen q": _number("%.1e", "Out of sample: unit root of the frozen spread, test bars."),
+        "σ, bps": _number("%.1f", f"{trained}deviation of the training spread."),
+        "σ / cost": _number("%.2f", f"{trained}in round trips of four fills."),
+        "ρ": _number("%+.2f", f"{trained}correlation of log returns."),
+        "Crossings": _number("localized", f"{trained}how often the spread crossed its mean."),
+        "Stale": _number("percent", "Carried closes of the staler leg, in training."),
         "Survived": text(help="In how many of the last scans with the same settings."),
-    }  # fmt: skip
+    }
 
 
-def scan_list(scans: pl.DataFrame) -> pl.DataFrame:
-    """Return the kept scans as a table to read."""
-    return scans.select(
-        pl.col("started_at").alias("Started, UTC"),
-        pl.col("asked_by").alias("By"),
-        pl.col("timeframe").map_elements(timeframe_label, pl.String).alias("Bars"),
-        pl.col("symbols").alias("Symbols"),
-        pl.col("tested").alias("Tested"),
-        pl.col("passed").alias("Pass q"),
-        pl.col("survived").alias("Survive"),
-        pl.col("confirmed").alias("Confirmed"),
-        pl.col("seconds").round(1).alias("Seconds"),
-    )
+def _number(form: str, words: str) -> Any:
+    return st.column_config.NumberColumn(format=form, help=words)
 
 
 def left_table(rows: pl.DataFrame) -> pl.DataFrame:
@@ -163,9 +175,14 @@ def pair_words(report: ScanReport, row: dict[str, Any]) -> str:
         f"{life_words(None if life is None else life * report.settings.bar_s)}, "
         f"σ {told('spread_sd_bps', '{:.1f}')} bps against {told('cost_bps', '{:.1f}')} bps a "
         f"round trip, z {told('zscore', '{:+.2f}')}.",
-        f"ADF t {told('statistic', '{:.2f}')} with lag {row['lag']}, p "
-        f"{told('p_value', '{:.2g}')}, q {told('q_value', '{:.2g}')}.",
     ]
+    if row["stage"] == SAME:
+        words.append("The legs are the same asset (1 − R² ≤ 1.5e-6): not tested, and not ranked.")
+    else:
+        words.append(
+            f"ADF t {told('statistic', '{:.2f}')} with lag {told('lag', '{}')}, p "
+            f"{told('p_value', '{:.2g}')}, q {told('q_value', '{:.2g}')}."
+        )
     if row["bootstrap_p"] is not None:
         words.append(
             f"Full test p {told('engle_granger_p', '{:.2g}')} and, the other way, "

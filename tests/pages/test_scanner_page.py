@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +15,23 @@ from streamlit.testing.v1 import AppTest
 from core.commands import write_symbols
 from core.live import scans
 from core.live.feeder import feeder
+from core.live.scans import KeptScans
 from core.models import SymbolInfo
 from core.scan_charts import life_words, market_map_chart, volcano_chart
-from core.scanning.kept import load_scan, load_schedule
+from core.scanning.kept import load_scan, load_schedule, set_schedule
 from core.scanning.report import CONFIRMED, EXPLAINED, SAME, ScanReport
 from core.scanning.running import DONE, scanned
 from core.scanning.settings import ScanSettings
 from core.store import Store
-from pages.shared.scanner_view import STAGE_WORDS, left_table, pair_table, pair_words, scan_cards
+from pages.shared.downloads import tables
+from pages.shared.scanner_view import (
+    STAGE_WORDS,
+    left_table,
+    pair_table,
+    pair_words,
+    scan_cards,
+    taken_along,
+)
 from tests.pages.test_pages import words
 from tests.scanning.markets import market_store, now, planted, walks
 
@@ -36,6 +46,16 @@ def market(home: Path) -> Store:
     logs["hubusdt"] = planted(logs["s000usdt"], half_life=3, sigma=0.004)
     logs["twinusdt"] = logs["s001usdt"] + 1e-7
     return market_store(home / "practice-7.duckdb", logs, until=now().replace(microsecond=0))
+
+
+def select(page: AppTest, key: str, row: int) -> None:
+    """Click a row: what the browser would send, which a test of a table cannot by itself."""
+    table = next(one for one in page.dataframe if one.key == key)
+    states = page._tree.get_widget_states()
+    state = states.widgets.add()
+    state.id = table.proto.id
+    state.string_value = json.dumps({"selection": {"rows": [row], "columns": [], "cells": []}})
+    page._run(states)
 
 
 def looked(app: App) -> AppTest:
@@ -118,7 +138,7 @@ def test_what_was_left_out_is_listed_with_its_reason(app: App, market: Store) ->
     assert "1 symbol left out" in [one.label for one in page.expander]
     left = left_table(report.symbols.filter(pl.col("left_out") != ""))
     assert left["Symbol"].to_list() == ["THINUSDT"]
-    assert left["Why"][0] == "bars for 33% of the range; 90% are asked for"
+    assert left["Why"][0] == "bars for 33% of the training window; 90% are asked for"
 
 
 def test_a_chosen_pair_has_its_numbers_and_ways_on(app: App, market: Store) -> None:
@@ -160,6 +180,76 @@ def test_the_worker_is_asked_to_scan_by_itself(app: App, market: Store) -> None:
     assert kept is not None
     assert kept.every_s == 3600
     assert kept.settings == ScanSettings(span="6h")
+
+
+def test_what_is_shown_can_be_taken_along(app: App, market: Store) -> None:
+    page = looked(app)
+    page.button(key="scan-now").click().run()
+    report = ended(market)
+    page.run()
+    assert not page.exception
+    buttons = [one for one in page.get("download_button") if one.proto.label in ("CSV", "Parquet")]
+    assert len(buttons) == 2
+    shown = page.session_state["_scan_shown"]
+    made = {one.label: one.make() for one in tables(lambda: taken_along(shown), "scan")}
+    assert pl.read_csv(made["CSV"]).height == report.pairs.height
+    assert pl.read_parquet(made["Parquet"]).equals(report.pairs.drop("spark"))
+
+
+def test_an_old_scan_can_be_opened_and_a_new_one_is_shown_after_it(app: App, market: Store) -> None:
+    page = looked(app)
+    for _ in range(2):
+        page.button(key="scan-now").click().run()
+        newest = ended(market)
+        page.run()
+    scans_kept = feeder(market).ask(KeptScans()).value["id"].to_list()
+    assert scans_kept[0] == newest.id
+    key = f"scan-list-{scans_kept[0]}"
+    select(page, key, 1)
+    page.run()
+    assert not page.exception
+    assert page.session_state["_scan_shown"]["view"].id == scans_kept[1]
+    # A new scan is what is shown next, also while it runs.
+    page.button(key="scan-now").click().run()
+    assert not page.exception
+    third = ended(market)
+    page.run()
+    assert not page.exception
+    assert page.session_state["_scan_shown"]["view"].id == third.id
+
+
+def test_a_chosen_row_stays_that_pair_when_the_table_is_put_in_another_order(
+    app: App, market: Store
+) -> None:
+    page = looked(app)
+    page.button(key="scan-now").click().run()
+    report = ended(market)
+    page.run()
+    select(page, f"scan-table-{report.id}-final", 3)
+    page.run()
+    assert not page.exception
+    assert page.session_state["_scan_pair"] == report.pairs.select("y", "x").row(3)
+
+
+def test_an_interval_that_a_command_set_is_offered(app: App, market: Store) -> None:
+    set_schedule(market, 7_200, ScanSettings(span="6h"))
+    feeder(market).refresh()
+    page = looked(app)
+    assert page.segmented_control(key="scan-every").value == "every 2 h"
+    page.button(key="keep-schedule").click().run()
+    with market.read() as con:
+        kept = load_schedule(con)
+    assert kept is not None
+    assert kept.every_s == 7_200
+
+
+def test_a_pair_of_one_asset_is_said_in_words(market: Store) -> None:
+    *_, report = scanned(market, ScanSettings(span="6h"))
+    row = report.pairs.filter(pl.col("stage") == SAME).row(0, named=True)
+    said = pair_words(report, row)
+    assert "The legs are the same asset" in said
+    assert "lag" not in said
+    assert "-1" not in said
 
 
 def test_what_is_shown_is_what_the_report_says(market: Store) -> None:

@@ -71,11 +71,12 @@ def test_json_is_json_and_csv_goes_to_standard_output(
     assert found["tested"] == 6
     assert found["settings"]["symbols"] == ["s000usdt", "s001usdt", "s002usdt"]
     assert len(found["pairs"]) == 3
-    assert found["of_scans"] if "of_scans" in found else found["pairs"][0]["of_scans"] == 1
+    assert found["pairs"][0]["of_scans"] == 1
     assert asked(market, "--span", "6h", "--out", "-") == 0
-    lines = capsys.readouterr().out.splitlines()
-    first = next(at for at, line in enumerate(lines) if line.startswith("place,y,x,stage"))
-    assert pl.read_csv(io.StringIO("\n".join(lines[first:]))).height == 15
+    written = capsys.readouterr()
+    assert pl.read_csv(io.StringIO(written.out)).height == 15
+    assert written.out.startswith("place,y,x,stage")
+    assert "Tested 30 ordered pairs" in written.err
 
 
 @pytest.mark.parametrize(

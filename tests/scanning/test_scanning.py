@@ -13,12 +13,13 @@ import pytest
 from statsmodels.tsa.stattools import adfuller, coint
 
 from core.errors import DataError, NotEnoughData
-from core.scanning import finals
+from core.scanning import finals, pairing
 from core.scanning.kept import load_scan, load_scans, load_survivals
 from core.scanning.panel import carried, read_scan_panel
 from core.scanning.report import (
     CONFIRMED,
     EXPLAINED,
+    FILTERED,
     NOISE,
     PASSED,
     SAME,
@@ -27,7 +28,7 @@ from core.scanning.report import (
 )
 from core.scanning.running import CANCELLED, DONE, FAILED, ScanRun, scanned
 from core.scanning.settings import ScanSettings, settings_of
-from core.scanning.words import headline, noise_words, power_words
+from core.scanning.words import headline, level_words, noise_words, power_words
 from core.stats.cointegration import engle_granger
 from core.store import Store
 from tests.scanning.markets import LAST_DAY, market_store, planted, practice_logs, walks
@@ -166,7 +167,7 @@ def test_filters_leave_out_symbols_and_pairs_and_say_why(tmp_path: Path) -> None
     store = market_store(tmp_path / "some.duckdb", logs)
     report = of(store, replace(SHORT, carry_bars=0))
     left = dict(report.symbols.select("symbol", "left_out").iter_rows())
-    assert left["thinusdt"] == "bars for 50% of the range; 90% are asked for"
+    assert left["thinusdt"] == "bars for 50% of the training window; 90% are asked for"
     assert left["youngusdt"].startswith("bars for")
     assert left["deadusdt"] == "its price does not move"
     assert report.compared == 5
@@ -177,6 +178,112 @@ def test_filters_leave_out_symbols_and_pairs_and_say_why(tmp_path: Path) -> None
         of(store, richer)
     with pytest.raises(NotEnoughData, match="held for"):
         of(store, replace(SHORT, min_age_s=30 * 86_400.0))
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"min_correlation": 0.999}, "|ρ| of returns below 0.999"),
+        ({"max_half_life_bars": 0.5}, "half-life above 0.5 bars"),
+        ({"min_sigma_per_cost": 5e3}, "σ below 5000 round trips"),
+    ],
+)
+def test_what_a_filter_takes_is_not_called_noise(
+    tmp_path: Path, asked: dict[str, float], why: str
+) -> None:
+    logs = walks(5, 700)
+    logs["hubusdt"] = planted(logs["s000usdt"], half_life=3, sigma=0.001)
+    store = market_store(tmp_path / "filtered.duckdb", logs)
+    pair = {("hubusdt", "s000usdt")}
+    assert stages(of(store, SHORT), CONFIRMED) == pair
+    report = of(store, replace(SHORT, **asked))  # type: ignore[arg-type]
+    assert pair <= stages(report, FILTERED)
+    assert report.passed == 0
+    assert report.filtered == len(stages(report, FILTERED))
+    row = report.pairs.filter(pl.col("stage") == FILTERED).row(0, named=True)
+    assert row["note"] == why
+    assert row["q_value"] <= 0.05
+    assert "and none of them the filters" in headline(report)
+    assert "without pairs looks like" not in headline(report)
+    # A weak pair lacks what the filter asks as well; it is noise all the same.
+    noise = report.pairs.filter(pl.col("stage") == NOISE)
+    assert noise["q_value"].min() > 0.05  # type: ignore[operator]
+    assert set(noise["note"]) == {""}
+
+
+def test_a_small_level_can_be_reached_and_is_said_with_its_digits(tmp_path: Path) -> None:
+    logs = walks(4, 700)
+    logs["hubusdt"] = planted(logs["s000usdt"], half_life=2, sigma=0.001)
+    report = of(market_store(tmp_path / "level.duckdb", logs), replace(SHORT, level=0.001))
+    assert report.pairs["bootstrap_p"][0] <= 0.001
+    assert stages(report, SURVIVED) == {("hubusdt", "s000usdt")}
+    assert "q ≤ 0.1%" in headline(report)
+    assert [level_words(level) for level in (0.05, 0.025, 0.5)] == ["5%", "2.5%", "50%"]
+    with pytest.raises(DataError, match=r"level is 0\.0001; give 0\.001 to 0\.5"):
+        replace(SHORT, level=1e-4)
+
+
+def test_what_a_symbol_does_on_the_test_window_decides_nothing_before_it(tmp_path: Path) -> None:
+    logs = walks(5, 700)
+    whole = of(market_store(tmp_path / "whole.duckdb", logs), SHORT)
+    # It stops in the middle of the test window, for more bars than coverage would allow.
+    logs["s003usdt"] = logs["s003usdt"].copy()
+    logs["s003usdt"][-80:] = np.nan
+    report = of(market_store(tmp_path / "stops.duckdb", logs), SHORT)
+    assert report.tested == whole.tested == 20
+    names = ["y", "x", "beta", "p_value", "q_value"]
+    assert (
+        report.pairs.select(names).sort("y", "x").equals(whole.pairs.select(names).sort("y", "x"))
+    )
+    columns = ["symbol", "left_out", "coverage", "turnover"]
+    assert report.symbols.select(columns).equals(whole.symbols.select(columns))
+
+
+def test_turnover_a_day_is_of_the_days_that_a_symbol_was_there(tmp_path: Path) -> None:
+    logs = {name: np.full(700, 1.0) + 1e-3 * series for name, series in walks(3, 700).items()}
+    logs["s002usdt"] = logs["s002usdt"][-200:]
+    report = of(market_store(tmp_path / "young.duckdb", logs), replace(SHORT, min_coverage=0.2))
+    found = dict(report.symbols.select("symbol", "turnover").iter_rows())
+    # 1,000 units a minute at a price of about e.
+    for name, turnover in found.items():
+        assert turnover == pytest.approx(1_000 * 1_440 * np.e, rel=0.02), name
+
+
+def test_a_pair_that_was_not_tested_has_no_numbers_of_a_test(tmp_path: Path) -> None:
+    logs = walks(3, 700)
+    logs["twinusdt"] = logs["s001usdt"] + 1e-7
+    report = of(market_store(tmp_path / "twin.duckdb", logs), SHORT)
+    row = report.pairs.filter(pl.col("stage") == SAME).row(0, named=True)
+    assert [row[name] for name in ("lag", "n_obs", "crossings", "q_value")] == [None] * 4
+    both = {"s001usdt": logs["s001usdt"], "twinusdt": logs["twinusdt"]}
+    alone = of(market_store(tmp_path / "two.duckdb", both), SHORT)
+    assert alone.tested == 0
+    assert "none of them can be" in headline(alone)
+    one = market_store(tmp_path / "one.duckdb", {"s001usdt": logs["s001usdt"]})
+    with pytest.raises(NotEnoughData, match="1 symbol to scan; a scan needs at least 2"):
+        of(one, SHORT)
+
+
+def test_the_bootstrap_and_what_explains_its_survivors_are_told_apart(tmp_path: Path) -> None:
+    logs = walks(8, 900, seed=2)
+    logs["hubusdt"] = planted(logs["s000usdt"], half_life=3, sigma=0.02)
+    report = of(market_store(tmp_path / "hub.duckdb", logs), replace(SHORT, correction="bh"))
+    assert report.explained == len(stages(report, EXPLAINED)) > 0
+    survived = report.survived + report.explained
+    words = f"{survived} survived the bootstrap ({report.explained} explained by a better pair)"
+    assert words in headline(report)
+
+
+def test_the_sparkline_is_of_even_time(small: Make) -> None:
+    spread = np.linspace(0.0, 1e-4, 1_000)
+    spread[:100] = spread[500:700] = np.nan
+    spark = np.array(pairing._spark(spread))
+    # The first tenth is the first value, the hole the last one before it.
+    assert len(spark) <= 1.3 * pairing.SPARK_POINTS
+    assert spark[0] == pytest.approx(0.1, abs=0.01)
+    assert np.mean(spark <= 0.11) == pytest.approx(0.1, abs=0.05)
+    assert np.mean(np.abs(spark - 0.5) < 0.01) == pytest.approx(0.2, abs=0.07)
+    assert pairing._spark(np.full(50, np.nan)) == []
 
 
 def test_short_holes_are_carried_and_counted(tmp_path: Path) -> None:
@@ -281,7 +388,7 @@ def test_only_pairs_without_a_better_partner_explain_others(
     asked: list[tuple[tuple[int, int], tuple[int, int]]] = []
     left = {(0, 1): 0.01, (2, 3): 0.4}
 
-    def scripted(train: object, task: finals._Task, better: finals._Task) -> float:
+    def scripted(train: object, task: finals._Task, better: finals._Task, _: int) -> float:
         asked.append(((task.y, task.x), (better.y, better.x)))
         return left[better.y, better.x]
 
@@ -290,7 +397,7 @@ def test_only_pairs_without_a_better_partner_explain_others(
     tasks = [finals._Task(y, x, 0.0, 1.0) for y, x in ((0, 1), (0, 2), (2, 3), (4, 5))]
     panel = read_scan_panel(practice, scan.settings)
     survives = np.array([True, True, True, False])
-    found = finals._explained(panel, tasks, survives, lambda share: None)
+    found = finals._explained(panel, tasks, survives, 199, lambda share: None)
     assert asked == [((0, 2), (0, 1)), ((0, 2), (2, 3))]
     assert set(found) == {1}
     assert (found[1].y, found[1].x, found[1].p) == (2, 3, 0.4)

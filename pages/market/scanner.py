@@ -26,11 +26,12 @@ from pages.shared.frame import counted
 from pages.shared.notices import noticed, show_notice
 from pages.shared.pair_pickers import held_s
 from pages.shared.places import ALERTS, PAIR
-from pages.shared.scanner_history import history
+from pages.shared.scanner_history import followed, history
 from pages.shared.scanner_pickers import scan_controls
 from pages.shared.scanner_schedule import schedule_control
 from pages.shared.scanner_view import (
     columns,
+    drawn_words,
     left_table,
     pair_spec,
     pair_table,
@@ -57,7 +58,11 @@ def page(source: sources.Source, pulse: Pulse) -> None:
         symbols = tuple(sorted(pulse.stored)) if dataset else ()
         settings = controls(source, symbols, held_s(pulse))
         run = scan_run(source.store)
-        (moving if run and run.standing.state == RUNNING else still)(source, pulse, settings)
+        if run and run.standing.state == RUNNING:
+            moving(source, pulse, settings)
+        else:
+            still(source, pulse, settings)
+            followed(source)
 
 
 def controls(source: sources.Source, symbols: tuple[str, ...], held: float) -> ScanSettings:
@@ -92,6 +97,8 @@ def moving(source: sources.Source, pulse: Pulse, settings: ScanSettings) -> None
     """Show a scan on its way; the page is run again once it is over."""
     run = scan_run(source.store)
     if run is None or run.standing.state != RUNNING:
+        # What was just kept: the next run stands still, and would show what was read before.
+        feeder(source.store).refresh()
         st.rerun()
     show(source, pulse, settings, run)
 
@@ -204,10 +211,7 @@ def charts(report: ScanReport) -> None:
                 volcano_chart(report.pairs, report.settings.level, report.settings.bar_s, chosen),
                 key="volcano", height=380, clickable=True,
             )  # fmt: skip
-            st.caption(
-                f"Drawn are the {report.pairs.height:,} pairs of the table: the best of what "
-                "passed, and of the rest the few hundred nearest to it. In-sample."
-            )
+            st.caption(drawn_words(report))
         with st.container():
             figure(market_map_chart(report.symbols, report.pairs), key="market-map", height=380)
             st.caption(

@@ -5,11 +5,22 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from core.live.feeder import Feeder
+from core.live.feeder import Feeder, feeder
 from core.live.questions import newest
 from core.live.scans import KeptScans
 from core.live.window import timeframe_label
+from pages.shared import sources
 from pages.shared.frame import counted
+
+
+@st.fragment(run_every=5.0)
+def followed(source: sources.Source) -> None:
+    """Run the page again once another scan was kept, as the worker's are."""
+    scans = newest(feeder(source.store), KeptScans()).value
+    newest_id = scans["id"][0] if scans.height else ""
+    if st.session_state.setdefault("_scan_newest", newest_id) != newest_id:
+        st.session_state["_scan_newest"] = newest_id
+        st.rerun()
 
 
 def history(feed: Feeder) -> None:

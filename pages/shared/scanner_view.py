@@ -23,6 +23,7 @@ from core.scanning.report import (
 from core.scanning.words import level_words, survival_words
 from pages.shared.cards import UNKNOWN, Card
 from pages.shared.downloads import last_shown
+from pages.shared.frame import counted
 
 STAGE_WORDS = {
     EXPLAINED: "○ explained",
@@ -75,7 +76,7 @@ def stands_on(report: ScanReport) -> str:
     windows, settings = report.windows, report.settings
     test = "lag by AIC up to" if settings.is_aic else "lag"
     left = report.symbols.height - report.compared
-    out = f" · {left} symbols left out" if left else ""
+    out = f" · {counted(left, 'symbol')} left out" if left else ""
     return (
         f"{timeframe_label(settings.timeframe)} bars · training {windows.train_start:%d %b %H:%M} "
         f"– {windows.train_end:%d %b %H:%M} · test until {windows.test_end:%d %b %H:%M} UTC · "
@@ -110,6 +111,17 @@ def pair_table(report: ScanReport) -> pl.DataFrame:
             "Stale": rows["stale_share"],
             "Survived": seen,
         }
+    )
+
+
+def drawn_words(report: ScanReport) -> str:
+    """Return which of the pairs are drawn and in the table."""
+    shown, every = report.pairs.height, report.compared * (report.compared - 1) // 2
+    if shown >= every:
+        return f"Drawn are all {shown:,} pairs, each its better way. In-sample."
+    return (
+        f"Drawn are the table's {shown:,} of {every:,} pairs, each its better way: what passed, "
+        "the best of the rest, and the same assets. In-sample."
     )
 
 

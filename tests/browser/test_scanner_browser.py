@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from core.scanning.running import scanned
+from core.scanning.settings import ScanSettings
+from core.store import Store
 from tests.browser.conftest import PHONE, WIDE, ChartPage, Server, serving
 from tests.browser.test_prices import fits
 from tests.scanning.markets import market_store, practice_logs
@@ -16,19 +19,26 @@ DRAWN = ".st-key-scan-charts .pd-figure[data-renders]"
 CONFIRMED = "2 confirmed out of sample"
 
 
-def begin(page: Any) -> None:
-    """Press the button once the page stands still."""
-    page.get_by_text("No scan yet").wait_for()
+def begin(page: Any, after: str = "No scan yet") -> None:
+    """Press the button once the page stands still and says so."""
+    page.get_by_text(after).wait_for()
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     page.get_by_role("button", name="Scan now").click()
 
 
 @pytest.fixture(scope="module")
-def scan_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The app on a week of the practice exchange's whole market."""
+def scan_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A week of the practice exchange's whole market."""
     home = tmp_path_factory.mktemp("scanner")
-    market_store(home / "practice-7.duckdb", practice_logs(7)).checkpoint()
-    with serving(home) as server:
+    store = market_store(home / "practice-7.duckdb", practice_logs(7))
+    store.checkpoint()
+    return store
+
+
+@pytest.fixture(scope="module")
+def scan_server(scan_store: Store) -> Iterator[Server]:
+    """The app on that week."""
+    with serving(scan_store.path.parent) as server:
         yield server
 
 
@@ -74,3 +84,28 @@ def test_screens_fit_and_are_kept(
     page.wait_for_timeout(1000)
     fits(chart)
     chart.shoot(f"scanner-{'wide' if size is WIDE else 'phone'}-{scheme}")
+
+
+def test_an_old_scan_is_opened_and_a_new_one_takes_its_place(
+    scan_server: Server, scan_store: Store, chart_page: Open
+) -> None:
+    chart = chart_page()
+    page = chart.page
+    page.goto(f"{scan_server.url}/scanner?source=practice")
+    begin(page, "History: 1 scan")
+    page.get_by_text("History: 2 scans").wait_for(timeout=60_000)
+    page.get_by_text("History: 2 scans").click()
+    table = page.locator(".st-key-scan-log [data-testid=stDataFrame]")
+    table.wait_for()
+    table.scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)
+    box = table.bounding_box()
+    page.mouse.click(box["x"] + 16, box["y"] + 87)
+    page.wait_for_timeout(2000)
+    begin(page, "History: 2 scans")
+    page.get_by_text("History: 3 scans").wait_for(timeout=60_000)
+    page.get_by_text(CONFIRMED).wait_for()
+    assert not page.locator("[data-testid=stException]").count()
+    # What the worker scans meanwhile comes by itself.
+    *_, _done = scanned(scan_store, ScanSettings(), asked_by="schedule")
+    page.get_by_text("History: 4 scans").wait_for(timeout=60_000)

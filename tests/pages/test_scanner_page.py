@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from core.store import Store
 from pages.shared.downloads import tables
 from pages.shared.scanner_view import (
     STAGE_WORDS,
+    drawn_words,
     left_table,
     pair_table,
     pair_words,
@@ -266,6 +268,9 @@ def test_what_is_shown_is_what_the_report_says(market: Store) -> None:
     assert cards["Tested"] == "54"
     assert cards["Confirmed"] == str(report.confirmed)
     assert cards["Set aside"] == "2"
+    assert drawn_words(report) == "Drawn are all 28 pairs, each its better way. In-sample."
+    few = replace(report, pairs=report.pairs.head(5))
+    assert "5 of 28 pairs" in drawn_words(few)
     assert "β " in pair_words(report, first)
     row = first | {"stage": EXPLAINED, "explained_by": "aausdt/bbusdt", "explained_p": 0.4}
     assert "Explained by AAUSDT / BBUSDT" in pair_words(report, row)

@@ -4,6 +4,7 @@
     ├── ConfigError            a setting or an argument cannot be used
     ├── StoreError             the DuckDB file
     │   ├── StoreBusy          another process held the file for the whole wait
+    │   │   └── ReadStopped    one read took longer than the worker can wait
     │   ├── StoreFull          the disk refused a write
     │   ├── StoreMissing       there is no file yet
     │   ├── LakeMissing        files of the lake are gone, or cannot be read
@@ -47,6 +48,10 @@ class StoreError(PerpduckError):
 
 class StoreBusy(StoreError):
     """Another process held the file for the whole wait; trying again is right."""
+
+
+class ReadStopped(StoreBusy):
+    """One read took longer than it may; the same again most likely does so too."""
 
 
 class StoreFull(StoreError):

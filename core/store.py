@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import duckdb
 
-from core.errors import StoreBusy, StoreFull, StoreMissing
+from core.errors import ReadStopped, StoreFull, StoreMissing
 from core.sql import migrations
 from core.store_file import (
     MIN_FREE_BYTES,
@@ -95,14 +95,14 @@ class Store:
         """Yield a cursor of the shared read-only lease; close results before leaving.
 
         What lasts longer than ``limit_s`` seconds is interrupted, since the worker waits meanwhile.
-        Raises StoreMissing, StoreBusy, WrongFile.
+        Raises StoreMissing, StoreBusy, ReadStopped, WrongFile.
         """
         cursor = self._join_lease(time.monotonic() + wait_s)
         try:
             with limited(cursor, limit_s) as con:
                 yield con
         except duckdb.InterruptException:
-            raise StoreBusy(
+            raise ReadStopped(
                 f"Reading {self.path.name} took longer than {limit_s:g} s and was stopped so that "
                 "the worker can write; choose a shorter range or fewer symbols"
             ) from None

@@ -16,6 +16,7 @@ from core.errors import (
     LakeMissing,
     NotEnoughData,
     PerpduckError,
+    ReadStopped,
     ScanRunning,
     StoreBusy,
     StoreFull,
@@ -31,6 +32,7 @@ RETRY_S = 1
 
 # The first that fits decides; what is on purpose but none of these is the server's own trouble.
 _STATUS: tuple[tuple[type[PerpduckError], int], ...] = (
+    (ReadStopped, 422),
     (StoreBusy, 503),
     (StoreFull, 507),
     (StoreMissing, 404),

@@ -3,7 +3,8 @@
 While a session asks, one thread a file looks every half second whether the file changed, and
 if so answers all questions asked of late in one short lease. A refresh of a page therefore
 reads memory: twenty sessions cost the worker no more waiting than one. Answers are kept by the
-versions of what they depend on, and stay when the file cannot be read, with the reason.
+versions of what they depend on, and stay when the file cannot be read, with the reason. A question
+that takes too long, or fails, fails for those alone who ask it.
 """
 
 from __future__ import annotations
@@ -12,21 +13,18 @@ import atexit
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from core import queries
-from core.errors import PerpduckError, StoreBusy, StoreMissing
-from core.live.asking import Answer, Question
-from core.live.pulse import Pulse, judged, spans_by_symbol
+from core.errors import PerpduckError, ReadStopped, StoreBusy, StoreMissing
+from core.live.asking import ASKED_S, Answer, Asked, Question
+from core.live.pulse import Pulse, judged, read_pulse
 from core.store import Connection, Fingerprint, Store
-from core.supervisor import WorkerLock, worker_health
+from core.supervisor import WorkerLock
 
 logger = logging.getLogger(__name__)
 
 PERIOD_S = 0.5
-# A question that nobody asked for this long is not answered any more.
-ASKED_S = 5.0
 # A page waits this long for its first answer before it says that the file is busy.
 FIRST_WAIT_S = 2.0
 ANSWERS = 256
@@ -45,8 +43,7 @@ class Feeder:
         self._changed = threading.Condition()
         self._wake = threading.Event()
         self._answers: dict[Question, Answer] = {}
-        self._failures: dict[Question, PerpduckError] = {}
-        self._asked: dict[Question, float] = {}
+        self._asked = Asked()
         self._pulse: Pulse | None = None
         self._seen: Fingerprint | None = None
         self._seen_at = 0.0
@@ -75,28 +72,35 @@ class Feeder:
         Raises what the store raises when there is no answer to fall back on.
         """
         self._want()
-        now = time.monotonic()
-        for one in (question, *besides):
-            self._asked[one] = now
-        if question not in self._answers:
-            self.refresh()
+        self._asked.note((question, *besides))
+        if question not in self._answers and self._asked.is_open(question):
+            self.refresh(lambda: question in self._answers)
         if found := self._answers.get(question):
             return found
-        if error := self._failures.get(question) or (self._pulse and self._pulse.error):
+        if error := self.failure(question) or (self._pulse and self._pulse.error):
             raise error
-        raise StoreBusy(f"{self.store.path} could not be read in time; it is tried again by itself")
+        raise self._late()
 
     def known(self, question: Question) -> Answer | None:
         """Return the newest answer without waiting, None where there is none yet."""
         return self._answers.get(question)
 
-    def refresh(self) -> None:
-        """Wait until the file was looked at once, from now; failures stay in the pulse."""
+    def failure(self, question: Question) -> PerpduckError | None:
+        """Return why the question could not be answered when it was last tried."""
+        return self._asked.failure(question)
+
+    def refresh(self, is_enough: Callable[[], bool] = bool) -> None:
+        """Wait until the file was looked at once, from now, or ``is_enough`` before that.
+
+        Failures stay in the pulse.
+        """
         with self._changed:
             target = self._begun + 1
             self._want()
             self._wake.set()
-            self._changed.wait_for(lambda: self._done >= target, timeout=2 * FIRST_WAIT_S + 1)
+            self._changed.wait_for(
+                lambda: self._done >= target or is_enough(), timeout=2 * FIRST_WAIT_S + 1
+            )
 
     # -- the thread --
 
@@ -143,15 +147,23 @@ class Feeder:
             if before is None or before.error or seen != self._seen or self._is_behind(before):
                 if seen != self._seen:
                     self._seen_at = time.monotonic()
-                self._pulse = self._read(FIRST_WAIT_S if before is None else 1.0)
+                self._read(FIRST_WAIT_S if before is None else 1.0)
                 self._seen = seen
             else:
                 self._pulse = judged(self.store.path, before, None)
         except PerpduckError as error:
             if isinstance(error, StoreMissing):
                 self._answers.clear()
+                self._asked.forgive()
                 self._seen = before = None
-            self._pulse = judged(self.store.path, before, error)
+            # The range of a question has no part in how long the pulse takes.
+            ours = self._late() if isinstance(error, ReadStopped) else error
+            self._pulse = judged(self.store.path, before, ours)
+
+    def _late(self) -> StoreBusy:
+        return StoreBusy(
+            f"{self.store.path} could not be read in time; it is tried again by itself"
+        )
 
     def _is_behind(self, before: Pulse) -> bool:
         """Return whether a question was never answered, or last by an older state of the file.
@@ -161,7 +173,7 @@ class Feeder:
         return any(
             (known := self._answers.get(one)) is None
             or (known.read_at < self._seen_at and known.version != one.version(before.versions))
-            for one in list(self._asked)
+            for one in self._asked.open()
         )
 
     def _fold(self) -> None:
@@ -181,75 +193,72 @@ class Feeder:
         except (PerpduckError, OSError) as error:
             logger.info("the WAL of %s stays: %s", self.store.path, error)
 
-    def _read(self, wait_s: float) -> Pulse:
-        """Read the pulse and what is due, a few questions a lease: the worker waits meanwhile."""
-        now = time.monotonic()
-        self._asked = {q: at for q, at in list(self._asked.items()) if now - at < ASKED_S}
-        with self.store.read(wait_s=wait_s) as con:
-            pulse = self._read_pulse(con)
-            due = self._due(pulse.versions)
-            first, rest = due[:AT_ONCE], due[AT_ONCE:]
-            for together in first if not rest else ():
-                self._answer(together, con, pulse.versions)
-        for at in range(0, len(due), AT_ONCE) if rest else ():
-            self._answer_some(due[at : at + AT_ONCE], pulse.versions, wait_s)
-        return pulse
+    def _read(self, wait_s: float) -> None:
+        """Read the pulse and what is due, a few questions a lease: the worker waits meanwhile.
+
+        What ends its lease is asked by itself after all others. The pulse counts in any case.
+        """
+        self._asked.forget()
+        pulse: Pulse | None = None
+        due: list[list[Question]] = []
+        alone: list[Question] = []
+        try:
+            with self.store.read(wait_s=wait_s) as con:
+                pulse = read_pulse(con, self.store.path, self._pulse)
+                due = self._due(pulse.versions)
+                if len(due) <= AT_ONCE:
+                    self._answer_some(due, con, pulse.versions)
+        except Exception:
+            if pulse is None or not due:
+                raise
+            alone += due.pop(0)
+        self._pulse = pulse
+        while due:
+            self._tell()
+            try:
+                with self.store.read(wait_s=wait_s) as con:
+                    self._answer_some(due, con, pulse.versions)
+            except Exception as error:
+                if _is_held(error) or not due:
+                    return
+                alone += due.pop(0)
+        for question in alone:
+            self._tell()
+            self._answer_alone(question, pulse.versions, wait_s)
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _due(self, versions: Mapping[str, int]) -> list[list[Question]]:
         """Return the questions to answer, those that one query answers together."""
         found: dict[object, list[Question]] = {}
-        for question in self._asked:
+        for question in self._asked.open():
             known = self._answers.get(question)
             if known is None or known.version != question.version(versions):
                 found.setdefault(getattr(question, "together", question), []).append(question)
         return list(found.values())
 
     def _answer_some(
-        self, due: list[list[Question]], versions: Mapping[str, int], wait_s: float
+        self, due: list[list[Question]], con: Connection, versions: Mapping[str, int]
     ) -> None:
-        """Answer under one lease; where that takes too long, one by one, and keep the failures."""
-        questions = [question for together in due for question in together]
+        """Answer the first of what is due; what is answered leaves the list."""
+        for _ in range(min(AT_ONCE, len(due))):
+            self._answer(due[0], con, versions)
+            del due[0]
+
+    def _answer_alone(self, question: Question, versions: Mapping[str, int], wait_s: float) -> None:
+        """Answer under a lease of its own; a failure is kept for those who ask this question."""
         try:
             with self.store.read(wait_s=wait_s) as con:
-                for together in due:
-                    self._answer(together, con, versions)
-            return
-        except StoreBusy:
-            if len(questions) == 1:
-                raise
-        for question in questions:
-            try:
-                with self.store.read(wait_s=wait_s) as con:
-                    self._answer([question], con, versions)
-            except StoreBusy as error:
-                self._failures[question] = error
-
-    def _read_pulse(self, con: Connection) -> Pulse:
-        versions = queries.load_versions(con)
-        status = queries.load_worker_status(con)
-        known = self._pulse
-        if known and known.contracts.height and _same(known.versions, versions, "symbols"):
-            contracts, tick_sizes = known.contracts, known.tick_sizes
-        else:
-            contracts = queries.load_symbols(con)
-            tick_sizes = dict(contracts.select("symbol", "tick_size").iter_rows())
-        if known and known.watchlist and _same(known.versions, versions, "watchlist"):
-            watchlist = known.watchlist
-        else:
-            watchlist = tuple(queries.load_watchlist(con)["symbol"])
-        spans = spans_by_symbol(queries.load_spans(con))
-        return Pulse(
-            health=worker_health(self.store.path, status),
-            status=status,
-            symbols=queries.load_symbol_status(con),
-            watchlist=watchlist,
-            stored=tuple(spans),
-            spans=spans,
-            contracts=contracts,
-            tick_sizes=tick_sizes,
-            versions=versions,
-            read_at=time.monotonic(),
-        )
+                self._answer([question], con, versions)
+        except Exception as error:  # who asks must hear of it, whatever it is
+            if _is_held(error):
+                return
+            if not isinstance(error, PerpduckError):
+                logger.exception("%r could not be answered", question)
+                error = PerpduckError(str(error))
+            self._asked.failed(question, error)
 
     def _answer(
         self, together: list[Question], con: Connection, versions: Mapping[str, int]
@@ -260,13 +269,14 @@ class Feeder:
             values = together[0].answer_all(together, con)  # type: ignore[attr-defined]
         for question, value in zip(together, values, strict=True):
             self._answers[question] = Answer(value, question.version(versions), time.monotonic())
-            self._failures.pop(question, None)
+            self._asked.answered(question)
         while len(self._answers) > ANSWERS:
             del self._answers[next(iter(self._answers))]
 
 
-def _same(old: Mapping[str, int], new: Mapping[str, int], scope: str) -> bool:
-    return old.get(scope) == new.get(scope)
+def _is_held(error: Exception) -> bool:
+    """Return whether somebody else holds the file: the next look tries again."""
+    return isinstance(error, StoreBusy) and not isinstance(error, ReadStopped)
 
 
 _feeders: dict[Path, Feeder] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import polars as pl
 
+from core import queries
 from core.bar_sql import TIMEFRAMES
 from core.errors import PerpduckError
 from core.models import WorkerStatus
+from core.store import Connection
 from core.supervisor import Health, worker_health
 
 # A worker in one of these states writes what it gets, or is about to.
@@ -126,6 +129,38 @@ def spans_by_symbol(spans: pl.DataFrame) -> dict[str, tuple[Span, ...]]:
             last += timedelta(seconds=TIMEFRAMES[timeframe])
         found[symbol] = (*found.get(symbol, ()), Span(origin, timeframe, first, last))
     return found
+
+
+def read_pulse(con: Connection, path: Path, known: Pulse | None) -> Pulse:
+    """Read the state of the file; what has not changed since ``known`` is not read again."""
+    versions = queries.load_versions(con)
+    status = queries.load_worker_status(con)
+    if known and known.contracts.height and _same(known.versions, versions, "symbols"):
+        contracts, tick_sizes = known.contracts, known.tick_sizes
+    else:
+        contracts = queries.load_symbols(con)
+        tick_sizes = dict(contracts.select("symbol", "tick_size").iter_rows())
+    if known and known.watchlist and _same(known.versions, versions, "watchlist"):
+        watchlist = known.watchlist
+    else:
+        watchlist = tuple(queries.load_watchlist(con)["symbol"])
+    spans = spans_by_symbol(queries.load_spans(con))
+    return Pulse(
+        health=worker_health(path, status),
+        status=status,
+        symbols=queries.load_symbol_status(con),
+        watchlist=watchlist,
+        stored=tuple(spans),
+        spans=spans,
+        contracts=contracts,
+        tick_sizes=tick_sizes,
+        versions=versions,
+        read_at=time.monotonic(),
+    )
+
+
+def _same(old: Mapping[str, int], new: Mapping[str, int], scope: str) -> bool:
+    return old.get(scope) == new.get(scope)
 
 
 def judged(path: Path, before: Pulse | None, error: PerpduckError | None) -> Pulse:

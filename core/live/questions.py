@@ -15,6 +15,8 @@ from core.live.feeder import Feeder
 from core.models import CoverageSummary
 from core.store import Connection
 
+# How old an answer may be where there is none to be had of the file as it is now.
+STALE_S = 5.0
 _START_OF_TIME = datetime(1970, 1, 1)  # noqa: DTZ001
 _END_OF_TIME = datetime(2200, 1, 1)  # noqa: DTZ001 - naive UTC, as the store keeps it
 
@@ -23,14 +25,24 @@ def newest(feed: Feeder, question: Question) -> Answer:
     """Return the answer of the file as the pulse knows it.
 
     One that nobody asked for in a while may be of an older file: it is waited for once more. What
-    follows the clock as well (`clock`) is as old as it may be.
+    follows the clock as well (`clock`) is as old as it may be. Where it cannot be read any more,
+    the answer before counts for a moment; then the reason is raised.
     """
     wanted = question.version(feed.pulse().versions)
+
+    def is_current(answer: Answer | None) -> bool:
+        held = zip(answer.version, wanted, strict=False) if answer else ()
+        return answer is not None and not any(
+            type(known) is int and before < known for before, known in held
+        )
+
     found = feed.ask(question)
-    held = zip(found.version, wanted, strict=False)
-    if any(type(known) is int and before < known for before, known in held):
-        feed.refresh()
+    if not is_current(found):
+        feed.refresh(lambda: is_current(feed.known(question)))
         found = feed.ask(question)
+    error = feed.failure(question)
+    if error and not is_current(found) and time.monotonic() - found.read_at > STALE_S:
+        raise error
     return found
 
 

@@ -16,6 +16,7 @@ from core.errors import (
     LakeMissing,
     PerpduckError,
     RateLimited,
+    ReadStopped,
     Restricted,
     StoreBusy,
     StoreFull,
@@ -43,6 +44,12 @@ _NOTICES: dict[type[PerpduckError], Notice] = {
     StoreBusy: Notice(
         "The file is busy",
         "Another program holds it. Close it there, or wait: this page tries again by itself.",
+        AGAIN,
+        is_grave=False,
+    ),
+    ReadStopped: Notice(
+        "That is too much to read at once",
+        "Choose a shorter range, or fewer symbols; everything else goes on.",
         AGAIN,
         is_grave=False,
     ),

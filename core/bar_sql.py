@@ -47,13 +47,18 @@ def timeframe_seconds(timeframe: str) -> int:
     return TIMEFRAMES[timeframe]
 
 
+def base_seconds(timeframe: str) -> int:
+    """Return the seconds of the stored bars that those of a timeframe are made of: 1 or 60."""
+    return 1 if timeframe_seconds(timeframe) < 60 else 60
+
+
 def bars_sql(timeframe: str, blend: Blend = TRADES_ALONE) -> str:
     """Return the SQL that `load_bars` runs for the timeframe, with its ``$name`` parameters.
 
     Klines know no seconds: below a minute there are only bars from trades, and uploaded ones.
     """
     seconds = timeframe_seconds(timeframe)
-    table, origin = "bars_1s" if seconds < 60 else "bars_1min", "'trades'"
+    table, origin = "bars_1s" if base_seconds(timeframe) == 1 else "bars_1min", "'trades'"
     if blend.klines and seconds >= 60:
         table, origin = f"{sql('minutes_with_klines')} as minutes", "origin"
     name = "bars_stored" if seconds in (1, 60) else "bars_resampled"

@@ -20,8 +20,10 @@ from core import queries
 from core.bundle import Times, read_bundle, restored, write_bundle
 from core.errors import ConfigError, StoreFull
 from core.exporting import (
+    bars_parts,
     csv_bytes,
     matrix_table,
+    newest_bars,
     parquet_bytes,
     parts,
     trades_parts,
@@ -83,6 +85,60 @@ def test_bars_are_those_of_the_page(full: Store, tmp_path: Path) -> None:
         expected = queries.load_bars(con, ["btcusdt", "ethusdt"], "5s", START, END)
     assert pl.read_parquet(out).equals(expected)
     assert expected.height > 300
+
+
+def spans_read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetime, datetime]]:
+    """Return a list that grows with each stretch of bars that is read."""
+    found: list[tuple[datetime, datetime]] = []
+
+    def load(con: object, symbols: list[str], timeframe: str, *span: datetime) -> pl.DataFrame:
+        found.append((span[0], span[1]))
+        return queries.load_bars(con, symbols, timeframe, *span)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(parts, "load_bars", load)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "base_s"), [("1s", 1), ("15s", 1), ("1min", 60), ("5min", 60)]
+)
+def test_a_lease_reads_so_many_stored_bars_whatever_is_made_of_them(
+    full: Store, monkeypatch: pytest.MonkeyPatch, timeframe: str, base_s: int
+) -> None:
+    with full.read() as con:
+        expected = queries.load_bars(con, ["btcusdt"], timeframe, START, END)
+    lease_s = 4 * base_s if base_s == 60 else 100
+    monkeypatch.setattr(parts, "BARS_A_LEASE", lease_s // base_s)
+    spans = spans_read(monkeypatch)
+    assert pl.concat(bars_parts(full, ["btcusdt"], timeframe, START, END)).equals(expected)
+    assert len(spans) == 1200 / lease_s
+    assert all(end - begin <= timedelta(seconds=lease_s) for begin, end in spans)
+    spans.clear()
+    found = newest_bars(full, "btcusdt", timeframe, START, END, most=expected.height - 1)
+    assert found.equals(expected[1:])
+    # Where nothing was found, four times as long a stretch is looked at.
+    assert all(end - begin <= 4 * timedelta(seconds=lease_s) for begin, end in spans)
+
+
+@pytest.mark.parametrize("most", [1, 7, 40, 1000])
+@pytest.mark.parametrize("lease", [10, 500, 150_000])
+def test_the_newest_bars_are_found_however_rare_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, lease: int
+) -> None:
+    monkeypatch.setattr(parts, "BARS_A_LEASE", lease)
+    store = open_store(tmp_path / "rare.duckdb")
+    store.prepare("binance")
+    early = trades_frame("rareusdt", list(range(30)), step_ms=4_000)
+    late = trades_frame("rareusdt", list(range(5000, 5030)), step_ms=997)
+    with store.write() as con:
+        write_trades(con, pl.concat([early, late]), now_ms=START_MS)
+        whole = queries.load_bars(con, ["rareusdt"], "1s", START, START + timedelta(days=1))
+    last = whole["ts"][-1]
+    for end in (last + timedelta(seconds=1), last, whole["ts"][29], START):
+        found = newest_bars(store, "rareusdt", "1s", START, end, most=most)
+        expected = whole.filter(pl.col("ts") < end).tail(most)
+        assert found.height == expected.height
+        assert found.is_empty() or found.equals(expected)
 
 
 def test_a_range_is_half_open_and_counts_back(full: Store, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
-from core.bar_sql import timeframe_seconds
+from core.bar_sql import base_seconds, timeframe_seconds
 from core.errors import NotEnoughData
 from core.exporting.summary import summary_table
 from core.matrix import On, panel_correlation, read_panel
@@ -24,7 +24,8 @@ from core.stats.correlation import CorrelationMatrix, Kind, ranked_pairs
 from core.store import Store
 from core.verdict import judged_pair
 
-# Rows that a lease reads: bars of a dozen columns, and trades of seven.
+# Rows that a lease reads: stored bars of a dozen columns, of seconds or minutes whatever is made
+# of them, and trades of seven.
 BARS_A_LEASE = 150_000
 TRADES_A_LEASE = 400_000
 PATIENCE_S = 30.0
@@ -40,7 +41,7 @@ def bars_parts(
 
     Raises NotEnoughData where there is none.
     """
-    length = timedelta(seconds=BARS_A_LEASE * timeframe_seconds(timeframe))
+    length = timedelta(seconds=BARS_A_LEASE * base_seconds(timeframe))
     found = False
     for symbol in symbols:
         at = start
@@ -53,6 +54,28 @@ def bars_parts(
                 yield part
     if not found:
         raise _nothing(f"{timeframe} bars of {', '.join(symbols)}", start, end)
+
+
+def newest_bars(
+    store: Store, symbol: str, timeframe: str, start: datetime, end: datetime, *, most: int
+) -> pl.DataFrame:
+    """Return the newest ``most`` bars of [start, end); none where there is none.
+
+    The file is read from the end on back, in longer and longer stretches where trades are rare.
+    """
+    bar = timedelta(seconds=timeframe_seconds(timeframe))
+    a_lease = timedelta(seconds=BARS_A_LEASE * base_seconds(timeframe))
+    length, taken, rows = min((most + 1) * bar, a_lease), list[pl.DataFrame](), 0
+    while start < end and rows < most:
+        begin = max(start, end - length)
+        with store.read(limit_s=LIMIT_S) as con:
+            taken.append(load_bars(con, [symbol], timeframe, begin, end))
+        rows += taken[-1].height
+        # What has many bars may have them further back as well.
+        is_rare = taken[-1].height * bar * 8 < end - begin
+        length = min(4 * length, a_lease * (4 if is_rare else 1))
+        end = begin
+    return pl.concat(reversed(taken)).tail(most) if taken else pl.DataFrame()
 
 
 def trades_parts(

@@ -25,18 +25,19 @@ from core.api.calls import Call
 from core.api.parameters import BarsQuery, ExportQuery, time_of, timeframe_of
 from core.api.problems import bad_parameter
 from core.api.subjects import Subject, subject_of
-from core.bar_sql import timeframe_seconds
+from core.bar_sql import base_seconds, timeframe_seconds
 from core.errors import NotEnoughData
-from core.exporting import bars_parts
+from core.exporting import bars_parts, newest_bars
 from core.live.memo import Memo
 from core.live.questions import Bars, newest
 from core.live.window import epoch_ms, utc
 
 DEFAULT_LIMIT = 1_000
-# As many as are kept in memory; more are streamed.
+# Stretches of so many stored bars (of a second or a minute, whatever is made of them) are read in
+# one go and the live ones kept in memory; longer ones are read part by part.
 KEPT_BARS = 20_000
-# A document of 10,000 bars has some 2 MB.
-_encoded = Memo(32)
+# A document of 10,000 bars has some 2 MB. Pages of the past must not drive out the live ones.
+_encoded, _past = Memo(32), Memo(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,16 @@ def resampled(call: Call) -> Response:
     etag = _tag(call, subject, found, subject.versions([found.key]))
     if call.has(etag):
         return unchanged(etag)
-    if not _is_kept(subject, found):
+    if found.limit is None and not _is_kept(subject, found):
         return _streamed(subject, found, asked.ts_format, etag)
-    bars, version = _recent(subject, found)
+    if (recent := _recent(subject, found)) is None:
+        body: bytes = _past.get(
+            etag, lambda: _document(found, _read(subject, found), asked.ts_format)
+        )
+        return json_answer(body, etag=etag)
+    bars, version = recent
     tag = _tag(call, subject, found, version)
-    body: bytes = _encoded.get(tag, lambda: _document(found, bars, asked.ts_format))
+    body = _encoded.get(tag, lambda: _document(found, bars, asked.ts_format))
     return json_answer(body, etag=tag)
 
 
@@ -102,8 +108,10 @@ def export(call: Call) -> Response:
         return unchanged(etag)
     name = f"perpduck-{found.key}-{found.timeframe}"
     parts = _parts(subject, found)
-    if found.limit is not None and (bars := _recent(subject, found)[0]).height:
-        parts = iter([bars])
+    if found.limit is not None:
+        recent = _recent(subject, found)
+        bars = _read(subject, found) if recent is None else recent[0]
+        parts = iter([bars]) if bars.height else parts
     return file_answer(parts, asked.format, name, etag=etag)
 
 
@@ -126,24 +134,38 @@ def _stretch(
     return _Stretch(key, timeframe, max(start or first - bar, first - bar), end, limit)
 
 
-def _is_kept(subject: Subject, found: _Stretch) -> bool:
-    """Return whether the bars are few enough for memory."""
-    if found.limit is not None:
-        return True
+def _is_kept(subject: Subject, found: _Stretch, bars: int | None = None) -> bool:
+    """Return whether the stored bars that the newest ``bars`` are made of fit into memory."""
     newest = subject.bounds(found.key, found.timeframe)[1]
-    span = (min(found.end or newest, newest) - found.start).total_seconds() * 1000
-    return span / found.bar_ms <= KEPT_BARS
+    span_s = (min(found.end or newest, newest) - found.start).total_seconds()
+    if bars := bars or found.limit:
+        span_s = min(span_s, bars * found.bar_ms / 1000)
+    return span_s / base_seconds(found.timeframe) <= KEPT_BARS
 
 
-def _recent(subject: Subject, found: _Stretch) -> tuple[pl.DataFrame, tuple[float, ...]]:
+def _is_past(subject: Subject, found: _Stretch) -> bool:
+    """Return whether the stretch ends before the newest bar: only late trades change it."""
+    newest = epoch_ms(subject.bounds(found.key, found.timeframe)[1])
+    return found.end is not None and epoch_ms(found.end) <= newest - newest % found.bar_ms
+
+
+def _read(subject: Subject, found: _Stretch) -> pl.DataFrame:
+    """Return the bars from the file itself: what is asked of the feeder is read at every flush."""
+    most = found.limit or KEPT_BARS
+    key, timeframe, end = found.key, found.timeframe, _end(subject, found)
+    return newest_bars(subject.feed.store, key, timeframe, found.start, end, most=most)
+
+
+def _recent(subject: Subject, found: _Stretch) -> tuple[pl.DataFrame, tuple[float, ...]] | None:
     """Return the bars and the version of what they stand on, from the feeder's memory.
 
-    A symbol has no bar where it did not trade: the stretch is doubled until it holds enough.
+    A symbol has no bar where it did not trade: the stretch is doubled until it holds enough. None
+    where it lies in the past, or is too long to be kept.
     """
     first, last = subject.bounds(found.key, found.timeframe)
     until = min(found.end or last, last)
     bars_asked = found.limit or KEPT_BARS
-    while True:
+    while not _is_past(subject, found) and _is_kept(subject, found, bars_asked):
         start = _snapped(found, until, bars_asked)
         answer = newest(subject.feed, _question(subject, found, start, bars_asked))
         bars: pl.DataFrame = answer.value[found.key].filter(pl.col("ts") >= found.start)
@@ -152,6 +174,7 @@ def _recent(subject: Subject, found: _Stretch) -> tuple[pl.DataFrame, tuple[floa
         if bars.height >= found.limit or start <= max(found.start, first):
             return bars.tail(found.limit), answer.version
         bars_asked *= 4
+    return None
 
 
 def _question(subject: Subject, found: _Stretch, start: datetime, bars: int) -> Bars:
@@ -207,10 +230,14 @@ def _text(words: str) -> bytes:
 
 def _parts(subject: Subject, found: _Stretch) -> Iterator[pl.DataFrame]:
     """Return the bars part by part; raises NotEnoughData at the first where there is none."""
+    store, end = subject.feed.store, _end(subject, found)
+    return bars_parts(store, [found.key], found.timeframe, found.start, end)
+
+
+def _end(subject: Subject, found: _Stretch) -> datetime:
     newest = subject.bounds(found.key, found.timeframe)[1]
     end = newest + timedelta(milliseconds=found.bar_ms)
-    end = min(found.end or end, end)
-    return bars_parts(subject.feed.store, [found.key], found.timeframe, found.start, end)
+    return min(found.end or end, end)
 
 
 def _any(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -19,6 +19,7 @@ from core.live.asking import Answer
 from core.live.feeder import Feeder
 from core.live.questions import Bars
 from core.store import Store
+from tests.api.conftest import Api, assert_problem
 from tests.api.safe_servers import ask
 
 START = datetime(2026, 11, 18, 10, 0)
@@ -135,3 +136,28 @@ def test_exports_take_none_of_the_threads_that_serve_the_pages(pairs: Store) -> 
 
     assert ask(app, "/", asgi={"spec_version": "2.4"}).status == 200
     assert taken == [0, 0]
+
+
+def test_a_question_that_is_stopped_stops_no_other(
+    api: Api, pairs: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = queries.load_bars
+
+    def slow(con: Any, symbols: list[str], timeframe: str, *span: datetime) -> Any:
+        if "arbusdt" in symbols:
+            con.execute("select sum(hash(range)) from range(100_000_000_000)").fetchall()
+        return load(con, symbols, timeframe, *span)
+
+    monkeypatch.setattr(queries, "load_bars", slow)
+    # What was read a moment ago does not help.
+    monkeypatch.setattr(subjects, "FRESH_S", 0.0)
+    for _ in range(2):
+        problem = api.get("/resampled/arbusdt")
+        assert_problem(problem, 422)
+        assert "choose a shorter range" in problem.json()["detail"]
+        assert "retry-after" not in problem.headers
+        assert api.get("/symbols").status_code == 200
+        assert len(api.found("/resampled/opusdt", limit=30)["data"]) == 30
+    monkeypatch.setattr("core.live.asking.FAILED_S", 0.0)
+    monkeypatch.setattr(queries, "load_bars", load)
+    assert len(api.found("/resampled/arbusdt")["data"]) == 1000

@@ -1,6 +1,6 @@
-"""The API under load: bars out of memory, heartbeats to many, and what has not changed.
+"""The API under load: bars out of memory, heartbeats to many, what has not changed, the past.
 
-    python benchmarks/api.py [--only bars|clients|unchanged] [--seconds 60] [--arriving 2200]
+    python benchmarks/api.py [--only bars|clients|unchanged|pages] [--seconds 60] [--arriving 2200]
 
 A practice exchange, the worker and the app run as processes of their own, and so do the programs
 that ask (`benchmarks/api_load.py`). They ask at their rate however long the answers take, and an
@@ -239,16 +239,38 @@ def unchanged(running: Rig, seconds: float) -> None:
         )
 
 
+def pages(running: Rig, seconds: float) -> None:
+    """Measure a program that pages through the past, and the newest bars beside it."""
+    listed = ",".join(running.symbols)
+    newest = "bars", running.port, "--symbols", listed, "--rate", 10, "--seconds", seconds
+    with (
+        load("pages", running.port, "--symbols", listed, "--seconds", seconds) as paging,
+        load(*newest) as asking,
+    ):
+        found, beside = seen(paging), seen(asking)
+    harness.figure(
+        f"paging through half an hour of {SYMBOLS} symbols, 100 bars a page",
+        f"{told(found['times'])}; {len(found['times']) / seconds:.0f} pages/s of "
+        f"{found['pages']} {json.dumps(found['states'])}",
+    )
+    harness.figure(
+        "1,000 bars beside it, 10 requests/s",
+        f"{told(beside['times'])}; {json.dumps(beside['states'])}",
+    )
+
+
 def main() -> None:
     """Run everything and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("bars", "clients", "unchanged"))
+    parser.add_argument("--only", choices=("bars", "clients", "unchanged", "pages"))
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--arriving", type=float, default=2200)
     options = parser.parse_args()
     with rig(options.arriving) as running:
         if options.only in (None, "unchanged"):
             unchanged(running, options.seconds / 3)
+        if options.only in (None, "pages"):
+            pages(running, options.seconds / 3)
         if options.only in (None, "clients"):
             clients(running, options.seconds / 2)
         if options.only in (None, "bars"):

@@ -4,6 +4,7 @@ Run by `benchmarks/api.py`; each prints what it saw as one line of JSON.
 
     python benchmarks/api_load.py bars PORT --symbols btcusdt,ethusdt --rate 50 --seconds 60
     python benchmarks/api_load.py unchanged PORT --symbols btcusdt --seconds 10
+    python benchmarks/api_load.py pages PORT --symbols btcusdt,ethusdt --seconds 10
     python benchmarks/api_load.py listeners PORT --clients 200 --seconds 30
 """
 
@@ -13,6 +14,8 @@ import argparse
 import asyncio
 import json
 import time
+
+PAGE_MS = 100_000
 
 
 class Caller:
@@ -104,6 +107,24 @@ async def ask_unchanged(options: argparse.Namespace) -> dict[str, object]:
     return {"times": times, "changed": changed}
 
 
+async def ask_pages(options: argparse.Namespace) -> dict[str, object]:
+    """Page through the last half hour of each symbol, a page after the other, again and again."""
+    caller = Caller(options.port)
+    last = int(time.time() - 60) * 1000
+    starts = range(last - 1_600_000, last, PAGE_MS)
+    pages = [(symbol, start) for symbol in options.symbols.split(",") for start in starts]
+    times: list[float] = []
+    states: dict[str, int] = {}
+    end = time.perf_counter() + options.seconds
+    while (began := time.perf_counter()) < end:
+        symbol, start = pages[len(times) % len(pages)]
+        path = f"/api/resampled/{symbol}?timeframe=1s&start={start}&end={start + PAGE_MS}"
+        status, _, _ = await caller.ask(path)
+        times.append(time.perf_counter() - began)
+        states[str(status)] = states.get(str(status), 0) + 1
+    return {"times": times, "states": states, "pages": len(pages)}
+
+
 async def listen(options: argparse.Namespace) -> dict[str, object]:
     """Listen to heartbeats over many connections; ages are from the time that each names."""
     from websockets.asyncio.client import connect
@@ -137,7 +158,7 @@ async def listen(options: argparse.Namespace) -> dict[str, object]:
 def main() -> None:
     """Ask as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("bars", "unchanged", "listeners"))
+    parser.add_argument("what", choices=("bars", "unchanged", "pages", "listeners"))
     parser.add_argument("port", type=int)
     parser.add_argument("--symbols", default="")
     parser.add_argument("--rate", type=float, default=50)
@@ -145,7 +166,9 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--gzip", action="store_true")
     options = parser.parse_args()
-    run = {"bars": ask_bars, "unchanged": ask_unchanged, "listeners": listen}[options.what]
+    run = {
+        "bars": ask_bars, "unchanged": ask_unchanged, "pages": ask_pages, "listeners": listen,
+    }[options.what]  # fmt: skip
     print(json.dumps(asyncio.run(run(options))), flush=True)
 
 

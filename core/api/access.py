@@ -98,9 +98,11 @@ def is_origin_of(origin: str, host: str) -> bool:
 def is_loopback(address: str) -> bool:
     """Return whether only this machine reaches that address."""
     try:
-        return ipaddress.ip_address(address.strip("[]").partition("%")[0]).is_loopback
+        found = ipaddress.ip_address(address.strip("[]").partition("%")[0])
     except ValueError:
         return address.lower() == "localhost"
+    # As a socket of both kinds tells of IPv4; before Python 3.13 no loopback by itself.
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 def demand_protection(address: str | None, access: Access) -> None:

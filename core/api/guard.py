@@ -40,6 +40,11 @@ _FORGOTTEN_BYTES = 64 << 10
 # What a page of a listed site may send and read besides what any may.
 _SENT = ("Authorization", "If-None-Match", "Range")
 _READ = ("ETag", "Location", "Retry-After", "Content-Disposition", "Allow", "WWW-Authenticate")
+# The server takes an asker's address from a proxy on this machine.
+_PROXIED = (
+    "This comes from {address}, through a proxy. Where others get in by one, set "
+    "PERPDUCK_API_TOKEN, or PERPDUCK_API_OPEN=1 if everybody may use it."
+)
 _BEARER = {"WWW-Authenticate": 'Bearer realm="perpduck"'}
 
 
@@ -120,12 +125,14 @@ class Guard:
         if not (access.is_protected or access.is_open or access.is_own_name(host)):
             raise Problem(
                 403, f"This server is not called {host[:80]!r}; use 127.0.0.1 or localhost, or "
-                "list its other names in PERPDUCK_API_ORIGINS.",
+                "list its other names in PERPDUCK_API_ORIGINS (behind a proxy, set "
+                "PERPDUCK_API_TOKEN instead).",
             )  # fmt: skip
 
     def _demand_entry(self, scope: Scope, headers: Headers, *, is_ours: bool) -> None:
         access = self._access
-        address, port = scope.get("server") or ("", None)
+        server, port = scope.get("server") or ("", None)
+        client = (scope.get("client") or ("",))[0]
         if access.token:
             self._demand_token(scope, headers, is_ours=is_ours)
         elif access.is_open:
@@ -134,9 +141,11 @@ class Guard:
             if is_ours:
                 words = "Set PERPDUCK_API_TOKEN and send it as Authorization: Bearer: the login of "
                 raise Problem(401, f"{words}the pages is not one for programs.", headers=_BEARER)
-        elif address and port is not None and not is_loopback(address):
+        elif server and port is not None and not is_loopback(server):
             # Bound by another program than Streamlit, which the check at the start did not see.
-            raise Problem(403, REFUSED.format(address=address))
+            raise Problem(403, REFUSED.format(address=server))
+        elif client and not is_loopback(client):
+            raise Problem(403, _PROXIED.format(address=client[:80]))
 
     def _demand_token(self, scope: Scope, headers: Headers, *, is_ours: bool) -> None:
         kind, _, given = headers.get("authorization", "").partition(" ")

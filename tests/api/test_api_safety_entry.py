@@ -192,6 +192,24 @@ def test_a_server_that_was_bound_elsewhere_unseen_refuses_every_request(path: st
     assert connect(gate(), STREAM, **ELSEWHERE).status == 403
 
 
+@pytest.mark.parametrize("path", [API, PAGE, STATIC, UPLOAD])
+def test_what_a_proxy_brings_from_elsewhere_needs_a_token(path: str) -> None:
+    """The server takes the asker's address from X-Forwarded-For of a proxy on this machine."""
+    name = "desk.example.com"
+    proxied, listed = {"client": ("192.0.2.9", 0)}, {"origins": (f"https://{name}",)}
+    refused = ask(gate(Access(**listed)), path, {"host": name}, **proxied)
+    assert refused.status == 403
+    assert "PERPDUCK_API_TOKEN" in refused.problem["detail"]
+    assert connect(gate(Access(**listed)), LIVE, {"host": name}, **proxied).status == 403
+    assert ask(gate(Access(TOKEN, **listed)), path, BEARER | {"host": name}, **proxied).is_through
+    assert ask(gate(Access(is_open=True)), path, {"host": name}, **proxied).is_through
+
+
+@pytest.mark.parametrize("client", [("::1", 1), ("::ffff:127.0.0.1", 1), ("127.0.0.9", 1), None])
+def test_this_machine_is_known_by_every_address_of_its_own(client: object) -> None:
+    assert ask(gate(), API, client=client).is_through
+
+
 def test_a_browser_without_a_session_is_led_to_the_form_and_a_program_is_not() -> None:
     guard = gate(WITH_TOKEN)
     led = ask(guard, "/pair?y=arbusdt&x=a//b", {"accept": "text/html,*/*"})

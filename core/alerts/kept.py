@@ -92,12 +92,19 @@ def add_rule(
     store: Store, name: str, rule: Rule, targets: Sequence[str] = (), *, is_paused: bool = False
 ) -> str:
     """Keep a new rule, which looks at what comes from now on; returns its id."""
+    return keep_rule(store, name, rule, targets, is_paused=is_paused).id
+
+
+def keep_rule(
+    store: Store, name: str, rule: Rule, targets: Sequence[str] = (), *, is_paused: bool = False
+) -> KeptRule:
+    """The same; returns the rule as it is kept."""
     now = utc_now()
     kept = KeptRule(uuid.uuid4().hex, _name(name), rule, tuple(targets), is_paused, now, now)
     with store.write() as con:
         _insert(con, kept)
         bump_versions(con, [RULES])
-    return kept.id
+    return kept
 
 
 def edit_rule(

@@ -11,7 +11,7 @@ import polars as pl
 from msgspec import Meta, Struct
 from starlette.responses import Response
 
-from core.alerts.kept import KeptRule, Standing, add_rule, delete_rule
+from core.alerts.kept import KeptRule, Standing, delete_rule, keep_rule
 from core.alerts.metrics import METRICS
 from core.alerts.questions import Events, Held, Rules
 from core.alerts.rules import LONGEST_COOLDOWN_S, MOST_HOLD, Hours, Op, Rule
@@ -104,13 +104,11 @@ def add(call: Call) -> Response:
     name = " ".join((body.name or f"{rule.subject} {rule.condition}"[:120]).split())
     if not name:
         raise bad_parameter("name", "name is empty; give 1 to 120 characters, or leave it out")
-    rule_id = add_rule(source.store, name, rule, body.targets, is_paused=body.paused)
+    kept = keep_rule(source.store, name, rule, body.targets, is_paused=body.paused)
     feeder(source.store).refresh()
-    held = _held(subject_of(source.name))
-    kept = next(one for one in held.rules if one.id == rule_id)
-    where = {"Location": f"/api/alerts/{rule_id}"}
-    told = _told(kept, held.standings.get(rule_id), call.query.ts_format)
-    return json_answer(told, 201, headers=where)
+    # Nothing is read any more: whoever is told of a failure asks again, and has the rule twice.
+    where = {"Location": f"/api/alerts/{kept.id}"}
+    return json_answer(_told(kept, None, call.query.ts_format), 201, headers=where)
 
 
 def listed(call: Call) -> Response:

@@ -10,7 +10,8 @@ import pytest
 
 from core.alerts.metrics import METRICS
 from core.api import alerts as alerts_route
-from core.live.feeder import feeder
+from core.errors import StoreBusy
+from core.live.feeder import Feeder, feeder
 from core.store import Store, open_store
 from tests.api.conftest import Api, assert_problem
 from tests.pages.alert_pages import HOOK, fire, kept_rules, stand
@@ -53,6 +54,21 @@ def test_a_rule_is_kept_told_and_removed(api: Api, store: Store) -> None:
     assert api.found("/alerts") == {"alerts": []}
     assert kept_rules(store) == []
     assert_problem(api.ask("DELETE", f"/alerts/{told['id']}"), 404)
+
+
+def test_a_rule_that_is_kept_is_told_even_if_the_file_is_busy_from_then_on(
+    api: Api, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure would have the program ask again, and the rule would be there twice."""
+
+    def busy(*_: object) -> object:
+        raise StoreBusy("The file is busy; try again")
+
+    assert api.found("/alerts") == {"alerts": []}
+    with monkeypatch.context() as patch:
+        patch.setattr(Feeder, "refresh", lambda _: patch.setattr(alerts_route, "newest", busy))
+        told = add(api)
+    assert [one.id for one in kept_rules(store)] == [told["id"]]
 
 
 def test_every_field_of_a_rule_can_be_given(api: Api, store: Store) -> None:

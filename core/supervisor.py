@@ -193,7 +193,20 @@ def _detached() -> dict[str, Any]:
 
 def stop_worker(store: Store) -> None:
     """Ask the worker, through the file, to write what it has and end."""
+    pid = WorkerLock(store.path).read_pid()
     request_stop(store)
+    if pid is not None:
+        _stopped[store.path] = pid
+
+
+def is_stopping(db: Path) -> bool:
+    """Return whether the very worker that this process asked to stop still has the file."""
+    lock = WorkerLock(db)
+    # One that is just gone has taken its pid along.
+    return db in _stopped and lock.is_held() and lock.read_pid() in (None, _stopped[db])
+
+
+_stopped: dict[Path, int] = {}
 
 
 def log_path(db: Path) -> Path:

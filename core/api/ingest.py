@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -20,12 +18,9 @@ from core.errors import DataError
 from core.live import sources
 from core.live.feeder import feeder
 from core.live.pulse import WRITING, Pulse
-from core.supervisor import WorkerLock, stop_worker
+from core.supervisor import WorkerLock, is_stopping, stop_worker
 
 MOST_SYMBOLS = 200
-# A worker that was asked to stop needs so long at most.
-STOPPING_S = 8.0
-_stopped_at: dict[Path, float] = {}
 
 
 class StartBody(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -46,7 +41,7 @@ def start(call: Call) -> Response:
     body: StartBody = call.body
     source, form = source_of(call.query.source), call.query.ts_format
     if WorkerLock(source.store.path).is_held():
-        if time.monotonic() - _stopped_at.get(source.store.path, -STOPPING_S) < STOPPING_S:
+        if is_stopping(source.store.path):
             raise Problem(
                 409, "The worker is stopping; start it when it has ended.",
                 headers={"Retry-After": "5"},
@@ -74,7 +69,6 @@ def stop(call: Call) -> Response:
     if not WorkerLock(source.store.path).is_held():
         raise Problem(409, f"No worker runs on {source.store.path.name}; there is none to stop.")
     stop_worker(source.store)
-    _stopped_at[source.store.path] = time.monotonic()
     return json_answer({"stopping": True, **_status(source, call.query.ts_format)}, 202)
 
 

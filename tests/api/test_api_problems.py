@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from core.api.routes import OPERATIONS
 from core.live.feeder import feeder
+from core.live.sources import named
 from core.store import Store, open_store
-from core.supervisor import WorkerLock
+from core.supervisor import WorkerLock, stop_worker
 from tests.api.conftest import UPLOAD_BYTES, Api, assert_problem
 from tests.pages.conftest import held
 from tests.pages.test_pair_page import pair_store
@@ -203,23 +207,43 @@ def test_a_file_that_is_none_of_ours_is_503(api: Api, home: Path) -> None:
     assert (home / "perpduck.duckdb").read_text().startswith("Dear reader")
 
 
-def test_a_worker_that_is_stopping_is_409(api: Api, home: Path) -> None:
+def started(api: Api, *symbols: str) -> httpx.Response:
+    asked: dict[str, Any] = {"params": {"source": "practice"}, "json": {"symbols": symbols}}
+    return api.ask("POST", "/ingest/start", **asked)
+
+
+@pytest.fixture
+def worker(home: Path) -> Iterator[WorkerLock]:
+    """What a worker of the practice file holds."""
     pair_store(home, 60)
-    assert_problem(api.ask("POST", "/ingest/stop", params={"source": "practice"}), 409)
     lock = WorkerLock(open_store(home / "practice-7.duckdb").path)
     lock.take()
     try:
-        asked = {"params": {"source": "practice"}}
-        more = api.ask("POST", "/ingest/start", json={"symbols": ["newusdt"]}, **asked)
-        assert (more.status_code, more.json()["started"]) == (200, False)
-        assert "newusdt" in more.json()["watchlist"]
-        stopped = api.ask("POST", "/ingest/stop", **asked)
-        assert (stopped.status_code, stopped.json()["stopping"]) == (202, True)
-        again = api.ask("POST", "/ingest/start", json={"symbols": []}, **asked)
-        assert_problem(again, 409)
-        assert "retry-after" in again.headers
+        yield lock
     finally:
         lock.release()
+
+
+def test_a_worker_that_is_stopping_is_409(api: Api, home: Path, worker: WorkerLock) -> None:
+    more = started(api, "newusdt")
+    assert (more.status_code, more.json()["started"]) == (200, False)
+    assert "newusdt" in more.json()["watchlist"]
+    stopped = api.ask("POST", "/ingest/stop", params={"source": "practice"})
+    assert (stopped.status_code, stopped.json()["stopping"]) == (202, True)
+    again = started(api)
+    assert_problem(again, 409)
+    assert "retry-after" in again.headers
+    # Another worker that has begun meanwhile is not the one that was stopped.
+    worker.release()
+    assert_problem(api.ask("POST", "/ingest/stop", params={"source": "practice"}), 409)
+    worker.take()
+    (home / "practice-7.duckdb.worker.pid").write_text(str(os.getppid()))
+    assert started(api, "otherusdt").status_code == 200
+
+
+def test_a_worker_that_the_data_page_stops_is_stopping_too(api: Api, worker: WorkerLock) -> None:
+    stop_worker(named("practice").store)
+    assert_problem(started(api), 409)
 
 
 def test_an_answer_that_fails_is_a_problem_and_in_the_log(

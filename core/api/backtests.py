@@ -137,7 +137,7 @@ def _run(run: BacktestRun) -> BacktestResult:
         raise standing.error
     if standing.result is None:
         words = "cancelled" if standing.state == CANCELLED else "not done in time"
-        raise Problem(503, f"The backtest was {words}; choose a shorter range.")
+        raise Problem(422, f"The backtest was {words}; choose a shorter range.")
     return standing.result
 
 

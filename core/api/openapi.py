@@ -17,7 +17,7 @@ from core.api.problems import MEDIA
 
 _REF = "#/components/schemas/{name}"
 _PART = re.compile(r"{(\w+)}")
-_EVERY = (400, 401, 403, 404, 408, 413, 429, 503)
+_EVERY = (400, 401, 403, 404, 408, 413, 429, 500, 503)
 _PROBLEM = {
     "type": "object",
     "required": ["type", "title", "status", "detail"],

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from core.errors import (
     AlertsFailed,
     BadFile,
+    ConfigError,
     DataError,
     LakeMissing,
     NotEnoughData,
@@ -36,8 +37,9 @@ _STATUS: tuple[tuple[type[PerpduckError], int], ...] = (
     (StoreBusy, 503),
     (StoreFull, 507),
     (StoreMissing, 404),
-    (LakeMissing, 503),
-    (WrongFile, 503),
+    (LakeMissing, 500),
+    (WrongFile, 500),
+    (ConfigError, 500),
     (WrongVenue, 409),
     (WorkerRunning, 409),
     (ScanRunning, 409),
@@ -70,7 +72,8 @@ class Problem(Exception):
 def problem_of(error: PerpduckError) -> Problem:
     """Return the problem that one of our own errors is to a program."""
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
-    headers = {"Retry-After": str(RETRY_S)} if status == 503 else None
+    # Only what is busy passes by waiting.
+    headers = {"Retry-After": str(RETRY_S)} if isinstance(error, StoreBusy) else None
     return Problem(status, sentence(str(error)), headers=headers)
 
 

@@ -10,8 +10,9 @@ from starlette.responses import Response
 from core.api.answers import file_answer, json_answer, unchanged, written_time
 from core.api.calls import Call
 from core.api.parameters import Listed, Symbol, Timeframe, timeframe_of
-from core.api.problems import Problem
+from core.api.problems import Problem, bad_parameter
 from core.api.subjects import Subject, subject_of
+from core.errors import DataError
 from core.live.questions import newest
 from core.live.scans import KeptScan, begin_scan, scan_run
 from core.scanning.report import ScanReport
@@ -90,13 +91,18 @@ def begin(call: Call) -> Response:
 
 
 def _settings(subject: Subject, body: ScanBody) -> ScanSettings:
-    return ScanSettings(
-        tuple(sorted({subject.key(name) for name in body.symbols})),
-        timeframe_of(body.timeframe), body.span, body.test_share, body.lag, body.aic,
-        body.carry_bars, body.min_coverage, body.min_turnover, body.min_age_days * _DAY_S,
-        body.min_correlation, body.max_half_life_bars, body.min_sigma_per_cost, body.correction,
-        body.level, body.finalists, body.fee_bps, body.slippage_bps,
-    )  # fmt: skip
+    keys = tuple(sorted({subject.key(name) for name in body.symbols}))
+    timeframe = timeframe_of(body.timeframe)
+    try:
+        return ScanSettings(
+            keys, timeframe, body.span, body.test_share, body.lag, body.aic, body.carry_bars,
+            body.min_coverage, body.min_turnover, body.min_age_days * _DAY_S, body.min_correlation,
+            body.max_half_life_bars, body.min_sigma_per_cost, body.correction, body.level,
+            body.finalists, body.fee_bps, body.slippage_bps,
+        )  # fmt: skip
+    except DataError as error:
+        # What one number may be is said above; the range must also hold bars enough.
+        raise bad_parameter("span", str(error)) from error
 
 
 def _answer(call: Call, scan_id: str | None) -> Response:

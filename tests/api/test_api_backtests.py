@@ -12,6 +12,7 @@ import pytest
 from core.api import backtests as backtests_route
 from core.backtest import BacktestSettings, Execution, Money, Rules
 from core.backtests import BacktestResult, first_result, load_traded
+from core.backtests.running import Standing
 from core.pair_spec import METHODS, PairSpec
 from core.store import Store
 from tests.api.conftest import Api, assert_problem
@@ -147,3 +148,22 @@ def test_one_runs_at_a_time(api: Api, pairs: Store) -> None:
     assert_problem(answer, 503)
     assert answer.headers["retry-after"] == "2"
     assert run(api)["trades"]
+
+
+def test_one_that_is_not_done_in_time_asks_for_a_shorter_range(
+    api: Api, pairs: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Endless:
+        def __init__(self, *_: object) -> None: ...
+
+        def start(self) -> Endless:
+            return self
+
+        def wait(self, _: float) -> Standing:
+            return Standing()
+
+        def cancel(self) -> None: ...
+
+    monkeypatch.setattr(backtests_route, "BacktestRun", Endless)
+    answer = api.ask("POST", "/backtests", json=PAIR | {"checks": True})
+    assert "choose a shorter range" in assert_problem(answer, 422)["detail"]

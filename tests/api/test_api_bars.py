@@ -18,6 +18,7 @@ from made import START_MS, trades_frame
 
 from core import queries
 from core.api import bars as bars_route
+from core.api.parameters import time_of
 from core.exporting import bars_parts, csv_bytes, parts
 from core.store import Store, open_store
 from core.trade_writer import write_trades
@@ -90,6 +91,11 @@ def test_a_range_has_its_start_and_not_its_end(api: Api, file: Store) -> None:
         assert told["ts"].to_list() == every["ts"][100:200].to_list(), asked
     newest = frame_of(api.found("/resampled/arbusdt", end=f"{end.isoformat()}Z", limit=7))
     assert newest["ts"].to_list() == every["ts"][193:200].to_list()
+
+
+def test_eight_digits_are_a_date_and_no_milliseconds() -> None:
+    assert time_of("start", "20261101") == time_of("start", "2026-11-01") == datetime(2026, 11, 1)
+    assert time_of("start", "1000") == datetime(1970, 1, 1, 0, 0, 1)
 
 
 def test_without_a_range_the_newest_thousand_are_told(api: Api, file: Store) -> None:

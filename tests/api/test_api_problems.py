@@ -55,6 +55,7 @@ BARS, ANALYSIS, MATRIX = "/resampled/arbusdt", "/analytics/pair", "/analytics/co
         (BARS, {"start": "yesterday"}, "start", "ISO 8601"),
         (BARS, {"start": "1969-12-31"}, "start", "1970 to 2199"),
         (BARS, {"end": "2200-01-01"}, "end", "1970 to 2199"),
+        (BARS, {"start": "10000000"}, "start", "1970 to 2199"),
         (BARS, {"end": "99999999999999"}, "end", "1970 to 2199"),
         (BARS, {"start": "2026-01-02", "end": "2026-01-01"}, "end", None),
         (BARS, {"start": "2026-01-02", "end": "2026-01-02"}, "end", None),
@@ -201,10 +202,18 @@ def test_a_busy_file_is_503_and_says_when_to_try_again(api: Api, home: Path) -> 
     assert api.found(BARS)["data"]
 
 
-def test_a_file_that_is_none_of_ours_is_503(api: Api, home: Path) -> None:
+def test_what_does_not_pass_by_waiting_says_nothing_of_trying_again(
+    api: Api, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (home / "perpduck.duckdb").write_text("Dear reader, " * 500)
-    assert "not a DuckDB file" in assert_problem(api.get("/symbols"), 503)["detail"]
+    answer = api.get("/symbols")
+    assert "not a DuckDB file" in assert_problem(answer, 500)["detail"]
+    assert "retry-after" not in answer.headers
     assert (home / "perpduck.duckdb").read_text().startswith("Dear reader")
+    monkeypatch.setenv("PERPDUCK_WS_URL", "nowhere")
+    answer = api.get("/symbols")
+    assert "--ws-url" in assert_problem(answer, 500)["detail"]
+    assert "retry-after" not in answer.headers
 
 
 def started(api: Api, *symbols: str) -> httpx.Response:

@@ -96,7 +96,7 @@ def test_what_cannot_be_scanned_is_a_problem(api: Api, market: Store) -> None:
     assert_problem(api.ask("POST", "/scans", json={"lag": 11}), 400, parameter="lag")
     assert_problem(api.ask("POST", "/scans", json={"symbols": ["nousdt"]}), 404)
     told = api.ask("POST", "/scans", json={"span": "6h", "timeframe": "5min"})
-    assert "a scan needs 200" in assert_problem(told, 400)["detail"]
+    assert "a scan needs 200" in assert_problem(told, 400, parameter="span")["detail"]
     place = begun(api, {"span": "6h", "min_turnover": 1e14})
     run = scan_run(market)
     assert run is not None

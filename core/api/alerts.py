@@ -20,7 +20,7 @@ from core.api.answers import TimeFormat, json_answer, written_time
 from core.api.calls import Call
 from core.api.parameters import Regression, Scale, Symbol, Timeframe, Window, timeframe_of
 from core.api.problems import Problem, bad_parameter
-from core.api.subjects import Subject, source_of, subject_of
+from core.api.subjects import Subject, location, source_of, subject_of
 from core.bar_sql import timeframe_seconds
 from core.config import load_settings
 from core.errors import DataError
@@ -107,7 +107,7 @@ def add(call: Call) -> Response:
     kept = keep_rule(source.store, name, rule, body.targets, is_paused=body.paused)
     feeder(source.store).refresh()
     # Nothing is read any more: whoever is told of a failure asks again, and has the rule twice.
-    where = {"Location": f"/api/alerts/{kept.id}"}
+    where = location(source, "alerts", kept.id)
     return json_answer(_told(kept, None, call.query.ts_format), 201, headers=where)
 
 

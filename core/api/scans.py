@@ -11,7 +11,7 @@ from core.api.answers import file_answer, json_answer, unchanged, written_time
 from core.api.calls import Call
 from core.api.parameters import Listed, Symbol, Timeframe, timeframe_of
 from core.api.problems import Problem, bad_parameter
-from core.api.subjects import Subject, subject_of
+from core.api.subjects import Subject, location, subject_of
 from core.errors import DataError
 from core.live.questions import newest
 from core.live.scans import KeptScan, begin_scan, scan_run
@@ -86,7 +86,7 @@ def begin(call: Call) -> Response:
     return json_answer(
         {"id": run.id, "state": run.standing.state},
         202,
-        headers={"Location": f"/api/scans/{run.id}"},
+        headers=location(subject.source, "scans", run.id),
     )
 
 

@@ -92,6 +92,11 @@ def subject_of(name: str | None) -> Subject:
     return Subject(source, feed, pulse)
 
 
+def location(source: sources.Source, *place: str) -> dict[str, str]:
+    """Return the header that leads to what was made, in the very file in which it was made."""
+    return {"Location": f"/api/{'/'.join(place)}?source={source.name}"}
+
+
 def pair_of(subject: Subject, asked: PairAsked) -> PairSpec:
     """Return the pair that was asked for; raises Problem, DataError."""
     y, x = (subject.key(name, asked.dataset) for name in (asked.y, asked.x))

@@ -29,7 +29,7 @@ from core.api.answers import json_answer
 from core.api.calls import Call
 from core.api.parameters import timeframe_of
 from core.api.problems import Problem, bad_parameter, sentence
-from core.api.subjects import source_of
+from core.api.subjects import location, source_of
 from core.errors import DataError
 from core.importing.staging import demand_dataset
 from core.imports import (
@@ -196,7 +196,7 @@ async def _imported(call: Call, file: UploadFile, **asked: str | None) -> Respon
         await anyio.sleep(LOOK_S)
         job = await to_thread.run_sync(_now, job)
     report = _report(job)
-    where = {"Location": f"/api/uploads/{job.id}"}
+    where = location(source, "uploads", job.id)
     if job.state in _ACTIVE:
         return json_answer(report, 202, headers=where)
     await to_thread.run_sync(_left, path)

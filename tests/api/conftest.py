@@ -70,7 +70,8 @@ class Api:
         return answer
 
     def get(self, path: str, **params: object) -> httpx.Response:
-        return self.ask("GET", path, params=params)
+        # No parameters at all would take the query of the path away.
+        return self.ask("GET", path, params=params or None)
 
     def found(self, path: str, **params: object) -> Any:
         """Return the JSON of an answer that has to be 200."""

@@ -33,7 +33,7 @@ def add(api: Api, **more: Any) -> dict[str, Any]:
     answer = api.ask("POST", "/alerts", json=RULE | more)
     assert answer.status_code == 201, answer.text
     told: dict[str, Any] = answer.json()
-    assert answer.headers["location"] == f"/api/alerts/{told['id']}"
+    assert answer.headers["location"] == f"/api/alerts/{told['id']}?source=practice"
     return told
 
 

@@ -15,8 +15,8 @@ def test_a_failed_upload_takes_no_other_s_data_with_it(api: Api, home: object) -
                   data={"dataset": "mine"})  # fmt: skip
     place = bad.headers["location"].removeprefix("/api")
     assert_problem(bad, 422)
-    gone = api.ask("DELETE", place, params={"data": "true"})
+    gone = api.ask("DELETE", f"{place}&data=true")
     assert gone.json()["rows_removed"] == 0
     assert "mycoin@mine" in api.found("/symbols")["symbols"]
-    gone = api.ask("DELETE", good.headers["location"].removeprefix("/api"), params={"data": "true"})
+    gone = api.ask("DELETE", f"{good.headers['location'].removeprefix('/api')}&data=true")
     assert gone.json()["rows_removed"] == 1

@@ -13,7 +13,8 @@ import pytest
 from core.live.scans import begin_scan, scan_run
 from core.scanning.kept import load_scan
 from core.scanning.settings import ScanSettings
-from core.store import Store
+from core.store import Store, open_store
+from core.supervisor import WorkerLock
 from tests.api.conftest import Api, assert_problem
 from tests.scanning.markets import market_store, now, planted, walks
 
@@ -30,7 +31,7 @@ def begun(api: Api, body: dict[str, Any]) -> str:
     answer = api.ask("POST", "/scans", json=body)
     assert answer.status_code == 202, answer.text
     place = answer.headers["location"]
-    assert place == f"/api/scans/{answer.json()['id']}"
+    assert place == f"/api/scans/{answer.json()['id']}?source=practice"
     return place.removeprefix("/api")
 
 
@@ -67,6 +68,20 @@ def test_a_scan_is_begun_followed_and_read(api: Api, market: Store) -> None:
     assert (first["survived_scans"], first["of_scans"]) == (1, 1)
     assert len(found["pairs"]) == kept.pairs.height
     assert api.found("/scans/latest") == found
+
+
+def test_what_was_begun_on_one_file_is_found_there(api: Api, market: Store) -> None:
+    """Without a source the file of the live worker is asked, which is now the other one."""
+    place = begun(api, {"span": "6h"})
+    other = open_store(market.path.with_name("perpduck.duckdb"))
+    other.prepare("binance")
+    lock = WorkerLock(other.path)
+    lock.take()
+    try:
+        assert ended(api, place)["id"] in place
+        assert_problem(api.get(place.partition("?")[0]), 404)
+    finally:
+        lock.release()
 
 
 def test_the_table_comes_as_a_file_and_unchanged_as_304(api: Api, market: Store) -> None:

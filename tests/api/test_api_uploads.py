@@ -61,7 +61,7 @@ def test_ticks_are_reported_and_served_as_a_dataset(api: Api, home: Path) -> Non
     answer = send(api, body, "My ticks (1).ndjson")
     assert answer.status_code == 201, answer.text
     told = answer.json()
-    assert answer.headers["location"] == f"/api/uploads/{told['id']}"
+    assert answer.headers["location"] == f"/api/uploads/{told['id']}?source=binance"
     assert (told["state"], told["dataset"], told["progress"]) == ("done", "my-ticks-1", 1.0)
     (one,) = told["files"]
     assert one["name"] == "My ticks (1).ndjson"
@@ -139,7 +139,7 @@ def test_forgetting_an_upload_keeps_what_it_brought(api: Api, home: Path) -> Non
 def test_a_file_that_cannot_be_used_is_422_with_its_report(api: Api, home: Path) -> None:
     bad = send(api, b'{"a": 1}\n{"b": 2}\n', "secret.ndjson")
     told = assert_problem(bad, 422)
-    assert bad.headers["location"] == f"/api/uploads/{told['report']['id']}"
+    assert bad.headers["location"] == f"/api/uploads/{told['report']['id']}?source=binance"
     assert told["report"]["state"] == "failed"
     assert told["report"]["files"][0]["name"] == "secret.ndjson"
     assert "secret.ndjson" in told["report"]["files"][0]["message"]

@@ -104,12 +104,20 @@ def keyed(times: list[Any], values: pl.Series) -> dict[str, float | None]:
 
 
 def file_answer(
-    parts: Iterable[pl.DataFrame], form: Format, name: str, *, etag: str = ""
+    parts: Iterable[pl.DataFrame],
+    form: Format,
+    name: str,
+    ts_format: TimeFormat = "iso",
+    *,
+    etag: str = "",
 ) -> Response:
     """Return a table as a download, streamed part by part.
 
-    What goes wrong with the first part is raised here, before anything is sent.
+    Times are as the file's format has them, or epoch milliseconds in each of them. What goes
+    wrong with the first part is raised here, before anything is sent.
     """
+    if ts_format == "ms":
+        parts = (part.with_columns(pl.selectors.datetime().dt.epoch("ms")) for part in parts)
     return StreamingResponse(
         in_threads(begun(parts_bytes(parts, form))),
         media_type=MEDIA[form],

@@ -80,6 +80,8 @@ class BacktestBody(PairAsked, kw_only=True):
 def backtest(call: Call) -> Response:
     """Answer with a backtest of the pair; one at a time, since it takes all cores."""
     body: BacktestBody = call.body
+    # Other routes take it in the query, whatever they are asked with.
+    form: TimeFormat = "ms" if "ms" in (body.ts_format, call.query.ts_format) else "iso"
     subject = subject_of(body.source or call.query.source)
     spec = pair_of(subject, body)
     settings = _settings(body)
@@ -101,13 +103,13 @@ def backtest(call: Call) -> Response:
         {
             "pair": {**dataclasses.asdict(spec), "is_in_sample": spec.is_in_sample},
             "range": {
-                "start": written_time(start, body.ts_format),
-                "end": written_time(end, body.ts_format),
+                "start": written_time(start, form),
+                "end": written_time(end, form),
                 "bars": result.traded.rows.height,
                 "klines_share": result.traded.klines_share,
             },
             "settings": dataclasses.asdict(result.done.settings),
-            **_told(result, body.limit, body.ts_format),
+            **_told(result, body.limit, form),
             "checks": _checks(result.honesty, is_asked=body.checks),
         }
     )

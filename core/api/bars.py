@@ -112,7 +112,7 @@ def export(call: Call) -> Response:
         recent = _recent(subject, found)
         bars = _read(subject, found) if recent is None else recent[0]
         parts = iter([bars]) if bars.height else parts
-    return file_answer(parts, asked.format, name, etag=etag)
+    return file_answer(parts, asked.format, name, asked.ts_format, etag=etag)
 
 
 def _tag(call: Call, subject: Subject, found: _Stretch, version: tuple[float, ...]) -> str:

@@ -63,7 +63,7 @@ def pair_export(call: Call) -> Response:
         return unchanged(etag)
     rows = pair_columns(stand.series).select(_FILE_COLUMNS)
     name = f"perpduck-{spec.y}-{spec.x}-{spec.timeframe}"
-    return file_answer([rows], asked.format, name, etag=etag)
+    return file_answer([rows], asked.format, name, asked.ts_format, etag=etag)
 
 
 def _asked(asked: RangedPair) -> tuple[Subject, PairSpec, Stand]:

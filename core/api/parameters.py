@@ -148,6 +148,7 @@ class PairExportQuery(RangedPair, kw_only=True):
     """A pair's rows as a file."""
 
     format: TableFormat = "csv"
+    ts_format: TimeFormat = "iso"
 
 
 class MatrixQuery(Listed, kw_only=True):

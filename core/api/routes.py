@@ -90,7 +90,7 @@ OPERATIONS: tuple[Operation, ...] = (
               pairs.pair_export, answers={200: FILES}, problems=(422,), tag="Pairs"),
     Operation("GET", "/api/analytics/corr_matrix", "Correlations of many symbols", MatrixQuery,
               matrix.corr_matrix, replies={200: replies.Matrix}, problems=(422,), tag="Pairs"),
-    Operation("POST", "/api/backtests", "Run a backtest", Where, backtests.backtest,
+    Operation("POST", "/api/backtests", "Run a backtest", Listed, backtests.backtest,
               words="The Backtest page's engine: costs, funding, no look-ahead.",
               body=backtests.BacktestBody, replies={200: replies.Backtested},
               problems=(415, 422), tag="Pairs", is_heavy=True),

@@ -97,6 +97,8 @@ def test_times_and_points_as_asked(api: Api, pairs: Store) -> None:
     assert [one["net"] for one in few["trades"]] == [one["net"] for one in whole["trades"][-3:]]
     for at in (few["range"]["start"], few["trades"][0]["entry_ts"], *map(int, few["equity"])):
         assert 1_600_000_000_000 < at < 7_258_118_400_000
+    answer = api.ask("POST", "/backtests", json=PAIR | {"limit": 3}, params={"ts_format": "ms"})
+    assert answer.json() == few
 
 
 def test_what_was_not_checked_says_so_and_is_checked_on_request(api: Api, pairs: Store) -> None:

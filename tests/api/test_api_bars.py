@@ -168,6 +168,23 @@ def test_a_file_has_the_bytes_that_the_pages_write(
     assert found.equals(expected)
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/export/arbusdt?", "/export/arbusdt?limit=50", "/analytics/pair_export?y=arbusdt&x=opusdt"],
+)
+def test_a_file_s_times_are_in_milliseconds_where_that_is_asked(
+    api: Api, file: Store, path: str
+) -> None:
+    def saved(form: str, ts_format: str) -> bytes:
+        return api.get(f"{path}&format={form}&ts_format={ts_format}").content
+
+    times = pl.read_parquet(saved("parquet", "iso"))["ts"].dt.epoch("ms").to_list()
+    assert pl.read_parquet(saved("parquet", "ms"))["ts"].to_list() == times
+    assert pl.read_csv(saved("csv", "ms"))["ts"].to_list() == times
+    with pa.ipc.open_stream(saved("arrow", "ms")) as stream:
+        assert stream.read_all()["ts"].to_pylist() == times
+
+
 def test_parts_make_one_document_and_one_file(
     api: Api, file: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,8 @@ from starlette.responses import Response
 from core.api.answers import etag_of, is_known
 
 Method = Literal["GET", "POST", "DELETE"]
+# Which threads answer: what computes for long has some of its own, so that the rest goes on.
+Threads = Literal["answers", "analyses", "backtests"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,6 @@ class Operation:
 
     ``answers`` are media by status, ``replies`` the structs of those in JSON; ``problems`` the
     statuses that it may refuse with. ``form`` are the fields of a multipart body with their words.
-    ``is_heavy``: it computes for long.
     """
 
     method: Method
@@ -61,5 +62,5 @@ class Operation:
     replies: Mapping[int, Any] = field(default_factory=dict)
     problems: tuple[int, ...] = ()
     tag: str = ""
-    is_heavy: bool = False
+    threads: Threads = "answers"
     example: str = ""

@@ -31,7 +31,7 @@ from core.api import (
     uploads,
 )
 from core.api.answers import FILES, JSON
-from core.api.calls import Call, Operation
+from core.api.calls import Call, Operation, Threads
 from core.api.limits import Gone
 from core.api.openapi import document
 from core.api.parameters import (
@@ -54,7 +54,7 @@ from core.errors import PerpduckError
 logger = logging.getLogger(__name__)
 
 # Threads that answer requests: the pages have theirs, and a flood must not take them.
-THREADS, HEAVY_THREADS = 12, 2
+THREADS: dict[Threads, int] = {"answers": 12, "analyses": 4, "backtests": 2}
 _HTML = "text/html; charset=utf-8"
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -85,15 +85,17 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/api/analytics/pair", "A pair's whole analysis", PairQuery, pairs.analytics,
               words="As the Pair page has it: hedge, tests, half-life, series keyed by time.",
               replies={200: replies.PairAnalysis},
-              problems=(422,), tag="Pairs"),
+              problems=(422,), tag="Pairs", threads="analyses"),
     Operation("GET", "/api/analytics/pair_export", "A pair's rows as a file", PairExportQuery,
-              pairs.pair_export, answers={200: FILES}, problems=(422,), tag="Pairs"),
+              pairs.pair_export, answers={200: FILES}, problems=(422,), tag="Pairs",
+              threads="analyses"),
     Operation("GET", "/api/analytics/corr_matrix", "Correlations of many symbols", MatrixQuery,
-              matrix.corr_matrix, replies={200: replies.Matrix}, problems=(422,), tag="Pairs"),
+              matrix.corr_matrix, replies={200: replies.Matrix}, problems=(422,), tag="Pairs",
+              threads="analyses"),
     Operation("POST", "/api/backtests", "Run a backtest", Listed, backtests.backtest,
               words="The Backtest page's engine: costs, funding, no look-ahead.",
               body=backtests.BacktestBody, replies={200: replies.Backtested},
-              problems=(415, 422), tag="Pairs", is_heavy=True),
+              problems=(415, 422), tag="Pairs", threads="backtests"),
     Operation("GET", "/api/scans/latest", "The newest scan of the market", scans.ScanQuery,
               scans.latest, answers={200: (JSON, *FILES)}, replies={200: replies.Scan},
               tag="Scans"),
@@ -197,8 +199,8 @@ def _counted(path: str, method: str, answer: Response, began: float | None) -> R
 
 
 @functools.lru_cache(maxsize=1)
-def _limiters() -> tuple[CapacityLimiter, CapacityLimiter]:
-    return CapacityLimiter(THREADS), CapacityLimiter(HEAVY_THREADS)
+def _limiters() -> dict[Threads, CapacityLimiter]:
+    return {name: CapacityLimiter(count) for name, count in THREADS.items()}
 
 
 async def _answer(op: Operation, request: Request) -> Response:
@@ -212,7 +214,7 @@ async def _answer(op: Operation, request: Request) -> Response:
         if op.async_handler is not None:
             return await op.async_handler(call, request)
         assert op.handler is not None
-        return await to_thread.run_sync(op.handler, call, limiter=_limiters()[op.is_heavy])
+        return await to_thread.run_sync(op.handler, call, limiter=_limiters()[op.threads])
     except Problem as problem:
         return problem_response(problem)
     except PerpduckError as error:

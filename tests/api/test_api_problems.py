@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from core.api.problems import Problem
 from core.api.routes import OPERATIONS
 from core.live.feeder import feeder
 from core.live.sources import named
@@ -253,6 +256,31 @@ def test_a_worker_that_is_stopping_is_409(api: Api, home: Path, worker: WorkerLo
 def test_a_worker_that_the_data_page_stops_is_stopping_too(api: Api, worker: WorkerLock) -> None:
     stop_worker(named("practice").store)
     assert_problem(started(api), 409)
+
+
+@pytest.mark.parametrize("path", [ANALYSIS, "/analytics/pair_export", MATRIX])
+def test_what_computes_for_long_holds_nobody_else_up(
+    api: Api, pairs: Store, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    go, begun = threading.Event(), threading.Semaphore(0)
+
+    def endless(*_: object) -> None:
+        begun.release()
+        assert go.wait(20)
+        raise Problem(422, "It was only a test.")
+
+    monkeypatch.setattr("core.api.pairs._asked", endless)
+    monkeypatch.setattr("core.api.matrix.subject_of", endless)
+    asked = {"symbols": "arbusdt,opusdt"} if path == MATRIX else PAIR
+    api.found("/symbols")
+    with ThreadPoolExecutor(16) as pool:
+        answers = [pool.submit(api.get, path, **asked) for _ in range(16)]
+        try:
+            assert begun.acquire(timeout=10)
+            assert httpx.get(f"{api.url}/api/symbols", timeout=5).status_code == 200
+        finally:
+            go.set()
+        assert {one.result().status_code for one in answers} == {422}
 
 
 def test_an_answer_that_fails_is_a_problem_and_in_the_log(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 from filelock import FileLock
 from processes import wait_for
 
+from core.api import incoming
 from core.api import uploads as uploads_route
 from core.importing import jobs
 from core.store import Store, open_store
@@ -143,7 +147,6 @@ def test_a_file_that_cannot_be_used_is_422_with_its_report(api: Api, home: Path)
     assert told["report"]["state"] == "failed"
     assert told["report"]["files"][0]["name"] == "secret.ndjson"
     assert "secret.ndjson" in told["report"]["files"][0]["message"]
-    assert "upload.ndjson" not in bad.text
     wrong = {"path": "/upload_ohlcv", "symbol": "mineusdt", "timeframe": "1h"}
     told = assert_problem(send(api, bars_csv(), "b.csv", **wrong), 422)
     assert told["report"]["files"][0]["kept"] == 0
@@ -191,10 +194,33 @@ def test_a_form_without_a_file_or_with_two_is_400(api: Api, home: Path) -> None:
 
 
 def test_a_disk_without_room_is_507(api: Api, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads_route, "RESERVE_BYTES", 10**18)
+    monkeypatch.setattr(incoming, "RESERVE_BYTES", 10**18)
     assert "make room" in assert_problem(send(api, ticks("mineusdt")), 507)["detail"]
     # Nothing of it came as far as the file's own folder.
-    assert not list(home.rglob("upload*"))
+    assert not list(home.rglob("uploads"))
+
+
+def test_a_disk_that_is_full_by_then_is_507_and_nothing_is_left(
+    api: Api, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several files may have come at once, each of which had room by itself."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", full)
+        assert "make room" in assert_problem(send(api, ticks("mineusdt")), 507)["detail"]
+    assert taken(home) == []
+    monkeypatch.setattr(uploads_route.Request, "form", full)
+    assert "make room" in assert_problem(send(api, ticks("mineusdt")), 507)["detail"]
+
+
+def test_a_message_has_its_own_words_whatever_the_file_is_called(api: Api, home: Path) -> None:
+    bad = send(api, b'{"a": 1}\n', "upload")
+    (one,) = assert_problem(bad, 422)["report"]["files"]
+    assert one["name"] == "upload"
+    assert not re.search(r"[0-9a-f]{16}", one["message"])
 
 
 @pytest.fixture
@@ -228,3 +254,21 @@ def test_one_that_takes_long_goes_on_by_itself(api: Api, waiting: Store) -> None
     gone = api.ask("DELETE", f"/uploads/{first}", params={"data": True})
     assert gone.json()["rows_removed"] == 120
     assert api.found("/symbols")["datasets"] == []
+
+
+def test_no_more_imports_wait_than_have_a_turn(
+    api: Api, waiting: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming, "MOST_ACTIVE", 1)
+    first = send(api, ticks("mineusdt", 500), dataset="d")
+    assert first.status_code == 202
+    refused = send(api, ticks("mineusdt", 500), dataset="e")
+    assert "run or wait already" in assert_problem(refused, 503)["detail"]
+    assert int(refused.headers["retry-after"]) >= 1
+    assert len(taken(waiting.path.parent)) == 1
+    # One that came in while another took the last place is refused as well.
+    monkeypatch.setattr(uploads_route, "demand_turn", lambda _: None)
+    assert_problem(send(api, ticks("mineusdt", 500), dataset="e"), 503)
+    assert len(taken(waiting.path.parent)) == 1
+    assert len(jobs.list_jobs(waiting.path)) == 2
+    api.ask("DELETE", first.headers["location"].removeprefix("/api"))

@@ -35,6 +35,8 @@ from core.verdict import caveats, verdict_words
 SERIES = ("spread", "zscore", "corr")
 _FILE_COLUMNS = ("ts", *SERIES)
 _EVENTS = 20
+# A file is sent in pieces of so many rows.
+_PART_ROWS = 50_000
 
 
 def analytics(call: Call) -> Response:
@@ -61,9 +63,9 @@ def pair_export(call: Call) -> Response:
     etag = call.etag(stand.origin, stand.mark, stand.version)
     if call.has(etag):
         return unchanged(etag)
-    rows = pair_columns(stand.series).select(_FILE_COLUMNS)
+    parts = pair_columns(stand.series).select(_FILE_COLUMNS).iter_slices(_PART_ROWS)
     name = f"perpduck-{spec.y}-{spec.x}-{spec.timeframe}"
-    return file_answer([rows], asked.format, name, asked.ts_format, etag=etag)
+    return file_answer(parts, asked.format, name, asked.ts_format, etag=etag)
 
 
 def _asked(asked: RangedPair) -> tuple[Subject, PairSpec, Stand]:

@@ -12,6 +12,7 @@ import pytest
 from statsmodels.tsa.stattools import coint
 
 from core import queries
+from core.api import pairs as pairs_route
 from core.backtest.classic import classic
 from core.exporting import csv_bytes, pair_columns
 from core.matrix import panel_correlation, read_panel
@@ -191,6 +192,18 @@ def test_the_file_has_the_pages_rows(api: Api, pairs: Store) -> None:
         found = pl.from_arrow(stream.read_all())
     assert isinstance(found, pl.DataFrame)
     assert found.equals(expected)
+
+
+def test_a_pair_s_file_is_sent_piece_by_piece(
+    api: Api, pairs: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {**PAIR, "regression": "rolling", "range": "15m"}
+    whole = api.get("/analytics/pair_export", **asked).content
+    monkeypatch.setattr(pairs_route, "_PART_ROWS", 100)
+    assert api.get("/analytics/pair_export", **asked).content == whole
+    arrow = api.get("/analytics/pair_export", **asked, format="arrow").content
+    with pa.ipc.open_stream(arrow) as stream:
+        assert len(list(stream)) == -(-(whole.count(b"\n") - 1) // 100) > 5
 
 
 @pytest.mark.parametrize("kind", ["pearson", "spearman"])

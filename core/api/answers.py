@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from typing import Any, Literal
 
@@ -34,9 +35,18 @@ STREAMS = 4
 _ISO = "%Y-%m-%dT%H:%M:%S%.3fZ"
 
 
+@functools.lru_cache(maxsize=1)
+def own_version() -> str:
+    """Return the program's version."""
+    try:
+        return version("perpduck")
+    except PackageNotFoundError:
+        return "0"
+
+
 def etag_of(*parts: object) -> str:
-    """Return the ETag of an answer that depends on ``parts`` and on nothing else."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
+    """Return the ETag of an answer that depends on ``parts`` and on the program alone."""
+    digest = hashlib.blake2b(repr((own_version(), *parts)).encode(), digest_size=12).hexdigest()
     # Weak: the server may compress the same answer, or not.
     return f'W/"{digest}"'
 

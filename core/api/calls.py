@@ -45,6 +45,7 @@ class Operation:
 
     ``answers`` are media by status, ``replies`` the structs of those in JSON; ``problems`` the
     statuses that it may refuse with. ``form`` are the fields of a multipart body with their words.
+    ``has_etag``: what was got of it can be asked about again.
     """
 
     method: Method
@@ -62,5 +63,6 @@ class Operation:
     replies: Mapping[int, Any] = field(default_factory=dict)
     problems: tuple[int, ...] = ()
     tag: str = ""
+    has_etag: bool = False
     threads: Threads = "answers"
     example: str = ""

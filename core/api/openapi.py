@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import msgspec
 
-from core.api.answers import JSON
+from core.api.answers import JSON, own_version
 from core.api.calls import Operation
 from core.api.problems import MEDIA
 
@@ -35,15 +33,6 @@ _PARTS = {
     "id": "The id that was given.",
 }
 _LIKE = {"symbol": {"examples": ["arbusdt"]}}
-
-
-@functools.lru_cache(maxsize=1)
-def own_version() -> str:
-    """Return the program's version."""
-    try:
-        return version("perpduck")
-    except PackageNotFoundError:
-        return "0"
 
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
@@ -165,7 +154,7 @@ def _responses(op: Operation) -> dict[str, Any]:
         }
         for status, medias in op.answers.items()
     }
-    if op.method == "GET":
+    if op.has_etag:
         found["304"] = {"description": "Unchanged since the ETag that was sent."}
     problem = {MEDIA: {"schema": {"$ref": _REF.replace("{name}", "Problem")}}}
     for status in sorted({*_EVERY, *op.problems}):

@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from core.api import Access, Guard, Limits, api_routes
+from core.api.calls import Operation
 from core.api.openapi import document
 from core.api.routes import OPERATIONS
 from core.store import Store
@@ -84,22 +85,29 @@ class Api:
         return self.url.replace("http://", "ws://") + "/ws/live"
 
 
+def _operation(method: str, path: str) -> Operation | None:
+    return next((op for op in OPERATIONS if op.method == method
+                 and re.fullmatch(re.sub(r"{\w+}", "[^/]+", op.path), path)), None)  # fmt: skip
+
+
 @functools.cache
 def _validator(method: str, path: str, status: int) -> Any:
     """Return what an answer in JSON has to be by the OpenAPI document; None of no known route."""
-    for op in OPERATIONS:
-        if op.method == method and re.fullmatch(re.sub(r"{\w+}", "[^/]+", op.path), path):
-            found = document(OPERATIONS)
-            content = found["paths"][op.path][method.lower()]["responses"][str(status)]["content"]
-            schema = content["application/json"]["schema"]
-            return jsonschema.Draft202012Validator({**schema, "components": found["components"]})
-    return None
+    if (op := _operation(method, path)) is None:
+        return None
+    found = document(OPERATIONS)
+    content = found["paths"][op.path][method.lower()]["responses"][str(status)]["content"]
+    schema = content["application/json"]["schema"]
+    return jsonschema.Draft202012Validator({**schema, "components": found["components"]})
 
 
 def assert_as_documented(method: str, path: str, answer: httpx.Response) -> None:
-    """Assert that a successful answer in JSON is what the document says, field by field."""
+    """Assert that a successful answer is what the document says: its ETag, JSON field by field."""
+    path = path.partition("?")[0]
+    if answer.status_code == 200 and (op := _operation(method, path)):
+        assert ("etag" in answer.headers) == op.has_etag
     if answer.is_success and answer.headers.get("content-type") == "application/json":
-        if validator := _validator(method, path.partition("?")[0], answer.status_code):
+        if validator := _validator(method, path, answer.status_code):
             validator.validate(answer.json())
 
 

@@ -203,3 +203,23 @@ def test_two_files_have_different_tags(api: Api, store: Store, home: Path) -> No
     feeder(other).refresh()
     assert tag(api, BARS) != practice
     assert tag(api, BARS, source="practice") != practice
+
+
+def test_another_version_of_the_program_has_other_etags(
+    api: Api, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may write the same numbers in another way."""
+    before = {asked[0]: tag(api, asked) for asked in TAGGED}
+    monkeypatch.setattr("core.api.answers.own_version", lambda: "99")
+    for asked in TAGGED:
+        assert not is_same(api, asked, before[asked[0]])
+
+
+def test_only_what_has_an_etag_says_that_it_may_be_304(api: Api) -> None:
+    told = api.client.get(f"{api.url}/api/openapi.json").json()["paths"]
+    may = {path for path, ops in told.items() if "304" in ops.get("get", {}).get("responses", {})}
+    assert may == {
+        "/api/symbols", "/api/resampled/{symbol}", "/api/export/{symbol}", "/api/analytics/pair",
+        "/api/analytics/pair_export", "/api/analytics/corr_matrix", "/api/scans/latest",
+        "/api/scans/{id}",
+    }  # fmt: skip

@@ -28,7 +28,7 @@ from core.pairs import analyse_pair
 from core.store import Store, open_store
 from tests.api.conftest import Api, assert_problem
 from tests.api.test_api_pairs import time_of
-from tests.browser.conftest import serving
+from tests.browser.conftest import ROOT, serving
 
 CHINESE = "币安人生usdt"
 WATCHED = ["arbusdt", "opusdt", "btcusdt", CHINESE]
@@ -267,6 +267,26 @@ def test_every_curl_line_of_the_page_works(app: Api, tmp_path: Path) -> None:
     assert set(ids) == {"alerts", "uploads"}
     saved = {path.name for path in tmp_path.iterdir()}
     assert {"perpduck-arbusdt-1s.csv", "perpduck-arbusdt-opusdt-1s.csv"} <= saved
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("sh")), reason="no curl or shell")
+def test_every_line_of_the_readme_works(app: Api, tmp_path: Path) -> None:
+    told = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The API")[2]
+    text = told.partition("```sh\n")[2].partition("```")[0].replace("\\\n", "")
+    here = app.url.removeprefix("http://")
+    lines = [line for line in text.replace("127.0.0.1:8501", here).splitlines() if line]
+    assert len(lines) > 15
+    for line in lines:
+        if "/scans" in line:
+            continue
+        command = line.replace("curl ", "curl -sS --fail ", 1)
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, (line, done.stderr, done.stdout[:500])
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "pair.csv", "arbusdt.parquet", "ticks.ndjson",
+    }  # fmt: skip
 
 
 def test_the_pages_are_on_the_same_port(app: Api) -> None:

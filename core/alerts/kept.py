@@ -164,12 +164,12 @@ def acknowledge(store: Store, event_ids: Sequence[str]) -> None:
 
 def load_events(
     con: Connection, *, limit: int = 500, rule_id: str | None = None, y: str | None = None,
-    x: str | None = None,
+    x: str | None = None, since: datetime | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """Return events, newest first: the columns of ``alert_events`` and how its deliveries fare.
 
-    Of one rule or one pair, where it is named. ``deliveries``, ``delivered`` and ``dead`` count
-    them; ``inputs`` is a JSON object.
+    Of one rule or one pair, where it is named; noticed at ``since`` or later. ``deliveries``,
+    ``delivered`` and ``dead`` count them; ``inputs`` is a JSON object.
     """
     frame: pl.DataFrame = con.sql(
         "select e.id, e.rule_id, e.name, e.metric, e.y, e.x, e.condition, e.bar_ts, e.timeframe, "
@@ -179,8 +179,9 @@ def load_events(
         "from alert_events as e left join alert_deliveries as d on d.event_id = e.id "
         "where ($rule is null or e.rule_id = $rule) "
         "and ($y is null or (e.y = $y and e.x = $x)) "
+        "and ($since::timestamp is null or e.noticed_at >= $since::timestamp) "
         "group by all order by e.noticed_at desc, e.bar_ts desc, e.id desc limit $limit",
-        params={"rule": rule_id, "limit": limit, "y": y, "x": x},
+        params={"rule": rule_id, "limit": limit, "y": y, "x": x, "since": since},
     ).pl()
     return frame.with_columns(pl.col(pl.Datetime("us")).dt.cast_time_unit("ms"))
 

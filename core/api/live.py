@@ -23,7 +23,7 @@ from starlette.websockets import WebSocket
 from core.api.guard import refuse_socket
 from core.api.limits import address_of
 from core.api.metrics import CLIENTS, DROPPED
-from core.api.problems import Problem
+from core.api.problems import Problem, bad_parameter, problem_of
 from core.api.subjects import source_of
 from core.api.topics import Topic, topic_of
 from core.errors import PerpduckError
@@ -38,7 +38,7 @@ PERIOD_S = 1.0
 SEND_S = 5.0
 MOST_TOPICS, MOST_TEXT, MOST_WAITING = 20, 16_384, 64
 MOST_CLIENTS, MOST_OF_ONE = 400, 250
-TOO_BIG, TOO_SLOW, NO_TEXT, BAD_DATA = 1009, 1008, 1003, 1007
+TOO_BIG, TOO_SLOW, NO_TEXT = 1009, 1008, 1003
 # Threads of the connections' own: a flood of requests must not hold a heartbeat up.
 THREADS = 4
 # Messages a second that one client may send us.
@@ -113,8 +113,9 @@ class Hub:
     async def _serve(self, socket: WebSocket) -> None:
         try:
             source = await _in_thread(_source_name, socket.query_params.get("source"))
-        except Problem as problem:
-            await socket.close(BAD_DATA, problem.detail[:120])
+        except (Problem, PerpduckError) as error:
+            problem = error if isinstance(error, Problem) else problem_of(error)
+            await refuse_socket(problem, socket.scope, socket.receive, socket.send)
             return
         await socket.accept()
         client = Client(socket, source)
@@ -166,14 +167,16 @@ class Hub:
     async def _heard(self, client: Client, text: str) -> dict[str, Any]:
         try:
             asked = msgspec.json.decode(text, type=Asked)
-            for name in asked.unsubscribe:
-                client.topics.pop(name.strip().lower(), None)
+            left = {name.strip().lower() for name in asked.unsubscribe}
+            topics = {key: one for key, one in client.topics.items() if key not in left}
             for name in asked.subscribe:
                 key = name.strip().lower()
-                if len(client.topics) >= MOST_TOPICS and key not in client.topics:
+                if len(topics) >= MOST_TOPICS and key not in topics:
                     raise Problem(400, f"A connection has at most {MOST_TOPICS} topics.")
-                if key not in client.topics:
-                    client.topics[key] = await _in_thread(topic_of, client.source, key)
+                if key not in topics:
+                    topics[key] = await _in_thread(topic_of, client.source, key)
+            # All of it or nothing.
+            client.topics = topics
         except (msgspec.MsgspecError, UnicodeError) as error:
             return {"type": "error", "detail": f"This is no request: {error}"}
         except (Problem, PerpduckError) as error:
@@ -223,7 +226,7 @@ def _is_slow(task: asyncio.Task[None]) -> bool:
 
 def _source_name(name: str | None) -> str:
     if name not in (None, "binance", "practice"):
-        raise Problem(400, f"source is {name!r}; use binance or practice")
+        raise bad_parameter("source", f"source is {name[:80]!r}; use binance or practice")
     return source_of(name).name
 
 

@@ -8,17 +8,19 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import polars as pl
 
+from core.alerts.kept import EVENTS, load_events
 from core.alerts.questions import Events
 from core.api.alerts import events_told
 from core.api.answers import rows_json, written_time
 from core.api.parameters import PairAsked, timeframe_of
 from core.api.problems import Problem
-from core.api.subjects import Subject, pair_of, range_of, subject_of
+from core.api.subjects import Subject, pair_of, range_of, source_of, subject_of
 from core.bar_sql import timeframe_seconds
 from core.errors import PerpduckError
 from core.live.pair import pair_stand
@@ -33,7 +35,11 @@ KINDS = "trades:SYMBOL, bars:SYMBOL:TIMEFRAME, pair:Y:X:TIMEFRAME or alerts"
 # A busy second has some hundred trades of a symbol; of more the newest are told.
 MOST_TRADES = 1_000
 BACK_S = 20
-_EVENTS = 50
+# Trades that come later than this are counted as left out.
+MOST_BACK_S = 300
+# Messages of one turn: a client for whom more wait than that is dropped. What is more comes next.
+_EVENTS, _MOST_EVENTS = 50, 10_000
+_EVER = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as the store keeps it
 # Each is looked at once a second, whoever listens; the feeder remembers 256 answers.
 MOST_TOPICS = 200
 
@@ -55,6 +61,21 @@ class NewTrades:
         return load_trades(con, self.symbol, self.since, end, limit=500 * MOST_TRADES)
 
 
+@dataclass(frozen=True, slots=True)
+class NewEvents:
+    """The alert events that were noticed at a time or later, newest first."""
+
+    since: datetime
+
+    def version(self, versions: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the events' version."""
+        return (versions.get(EVENTS, 0),)
+
+    def answer(self, con: Connection) -> pl.DataFrame:
+        """Read them."""
+        return load_events(con, limit=_MOST_EVENTS, since=self.since)
+
+
 Turn = Callable[[Subject], list[dict[str, Any]]]
 
 
@@ -72,28 +93,31 @@ class Topic:
         try:
             found = self._turn(subject_of(self._source))
             self._trouble = ""
-        except (PerpduckError, Problem) as error:
-            if str(error) == self._trouble:
-                return []
-            self._trouble = str(error)
-            found = [{"type": "error", "detail": str(error)}]
         except Exception as error:
-            logger.exception("the topic %s failed", self._name)
-            found = [{"type": "error", "detail": f"{type(error).__name__}: {error}"}]
+            is_ours = isinstance(error, PerpduckError | Problem)
+            words = str(error) if is_ours else type(error).__name__
+            if words == self._trouble:
+                return []
+            self._trouble = words
+            if not is_ours:
+                logger.exception("the topic %s failed", self._name)
+                words = f"{words}; please report this with the log."
+            found = [{"type": "error", "detail": words}]
         return [msgspec.json.encode({"topic": self._name, **one}).decode() for one in found]
 
 
-_topics: weakref.WeakValueDictionary[tuple[str, str], Topic] = weakref.WeakValueDictionary()
+_topics: weakref.WeakValueDictionary[tuple[Path, str], Topic] = weakref.WeakValueDictionary()
 
 
 def topic_of(source: str, name: str) -> Topic:
     """Return the topic of that name, the same for all; raises Problem, PerpduckError."""
-    known = _topics.get((source, name))
+    place = source_of(source).store.path, name
+    known = _topics.get(place)
     if known is None:
         if len(_topics) >= MOST_TOPICS:
             raise Problem(503, f"{MOST_TOPICS} topics are listened to already; choose one of them.")
         known = Topic(source, name, _turn_of(subject_of(source), name))
-        known = _topics.setdefault((source, name), known)
+        known = _topics.setdefault(place, known)
     return known
 
 
@@ -111,34 +135,49 @@ def _turn_of(subject: Subject, name: str) -> Turn:
 
 
 def _trades(key: str) -> Turn:
+    """Tell of every trade whose id is beyond the last one's; what is not told is counted."""
     last_id: int | None = None
+    last_at_s: float | None = None
+    is_begun = False
     number = "id" if "@" in key else "agg_id"
 
     def turn(subject: Subject) -> list[dict[str, Any]]:
-        nonlocal last_id
-        now = int(time.time() / BACK_S) * BACK_S
-        question = NewTrades(key, utc((now - BACK_S) * 1000))
+        nonlocal last_id, last_at_s, is_begun
+        question = NewTrades(key, _trades_since(last_at_s))
         rows: pl.DataFrame = newest(subject.feed, question).value
         if number not in rows.columns or rows[number].null_count():
             return []
         if last_id is not None:
             rows = rows.filter(pl.col(number) > last_id)
+        is_first, is_begun = not is_begun, True
         if rows.is_empty():
             return []
-        is_first, last_id = last_id is None, int(rows[number].max())  # type: ignore[arg-type]
         told = rows.tail(1 if is_first else MOST_TRADES)
+        newest_id = int(rows[number].max())  # type: ignore[arg-type]
+        # Our own trades' ids are consecutive: those of a gap that is filled later are known, too.
+        there_are = rows.height if last_id is None or "@" in key else newest_id - last_id
+        last_id, last_at_s = newest_id, epoch_ms(rows["ts"][-1]) / 1000
         columns = [one for one in (number, "ts", "price", "size", "buyer_is_maker", "side")
                    if one in told.columns]  # fmt: skip
         return [
             {
                 "type": "trades",
                 "symbol": key,
-                "left_out": 0 if is_first else rows.height - told.height,
+                "left_out": 0 if is_first else there_are - told.height,
                 "trades": msgspec.Raw(rows_json(told.select(columns))),
             }
         ]
 
     return turn
+
+
+def _trades_since(last_at_s: float | None) -> datetime:
+    """Return from when to look: the last trade that was told, on a grid, and not long ago."""
+    now_s = (time.time() // BACK_S - 1) * BACK_S
+    if last_at_s is None:
+        return utc(now_s * 1000)
+    last_s = last_at_s // BACK_S * BACK_S
+    return utc(max(min(now_s, last_s), now_s - MOST_BACK_S) * 1000)
 
 
 def _bars(key: str, timeframe: str) -> Turn:
@@ -192,13 +231,22 @@ def _pair(subject: Subject, asked: PairAsked) -> Turn:
 
 
 def _alerts(subject: Subject) -> Turn:
-    """Tell of every event from the subscription on."""
-    seen: set[str] = set(newest(subject.feed, Events(_EVENTS)).value["id"])
+    """Tell of every event from the subscription on, some a turn, in their order."""
+    before: pl.DataFrame = newest(subject.feed, Events(1)).value
+    # What was noticed a moment earlier may be written a moment later.
+    moment = timedelta(seconds=BACK_S)
+    since: datetime = before["noticed_at"][0] - moment if before.height else _EVER
+    told: set[str] = set(newest(subject.feed, NewEvents(since)).value["id"])
 
     def turn(now: Subject) -> list[dict[str, Any]]:
-        found: pl.DataFrame = newest(now.feed, Events(_EVENTS)).value
-        new = found.filter(~pl.col("id").is_in(list(seen)))
-        seen.update(new["id"])
-        return [{"type": "alert", **one} for one in events_told(new.reverse(), "iso")]
+        nonlocal since
+        found: pl.DataFrame = newest(now.feed, NewEvents(since)).value.reverse()
+        new = found.filter(~pl.col("id").is_in(list(told))).head(_EVENTS)
+        if new.is_empty():
+            return []
+        told.update(new["id"])
+        since = max(since, new["noticed_at"][-1] - moment)
+        told.intersection_update(found.filter(pl.col("noticed_at") >= since)["id"])
+        return [{"type": "alert", **one} for one in events_told(new, "iso")]
 
     return turn

@@ -6,17 +6,22 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from core.alerts.kept import add_rule
-from core.api import live
+from core.api import live, topics
+from core.api.subjects import subject_of
 from core.commands import write_worker_status
+from core.live.feeder import feeder
 from core.models import TRADE_SCHEMA, SymbolStatus
 from core.store import Store
 from core.supervisor import WorkerLock
@@ -132,6 +137,44 @@ def test_trades_are_told_once_each_from_the_newest_on(api: Api, store: Store) ->
         assert one.until_heartbeats(3) == []
 
 
+def test_trades_that_come_late_are_told_and_those_that_do_not_are_counted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = topics._trades("arbusdt")
+    trade(store, "arbusdt", 1_000, 99.5)
+    (first,) = turn(subject_of("practice"))
+    assert (len(msgspec.json.decode(first["trades"])), first["left_out"]) == (1, 0)
+    # What follows arrives two minutes later, as after a connection that broke off.
+    monkeypatch.setattr(topics, "time", SimpleNamespace(time=lambda: time.time() + 120))
+    assert turn(subject_of("practice")) == []
+    late = [trade(store, "arbusdt", agg_id, 99.0) for agg_id in (1_003, 1_004)]
+    feeder(store).refresh()
+    (told,) = turn(subject_of("practice"))
+    assert msgspec.json.decode(told["trades"]) == late
+    assert told["left_out"] == 2
+    # So late that nobody looks any more; the next one tells of it.
+    monkeypatch.setattr(topics, "time", SimpleNamespace(time=lambda: time.time() + 900))
+    trade(store, "arbusdt", 1_005, 99.0)
+    feeder(store).refresh()
+    assert turn(subject_of("practice")) == []
+    monkeypatch.setattr(topics, "time", time)
+    trade(store, "arbusdt", 1_006, 99.0)
+    monkeypatch.setattr(topics, "MOST_TRADES", 1)
+    feeder(store).refresh()
+    (told,) = turn(subject_of("practice"))
+    assert ([one["agg_id"] for one in msgspec.json.decode(told["trades"])]) == [1_006]
+    assert told["left_out"] == 1
+
+
+def test_the_first_trades_of_a_quiet_symbol_are_all_told(store: Store) -> None:
+    turn = topics._trades("solusdt")
+    assert turn(subject_of("practice")) == []
+    found = [trade(store, "solusdt", agg_id, 99.0) for agg_id in (1_003, 1_004)]
+    feeder(store).refresh()
+    (told,) = turn(subject_of("practice"))
+    assert (msgspec.json.decode(told["trades"]), told["left_out"]) == (found, 0)
+
+
 def test_bars_are_told_as_they_grow(api: Api, store: Store) -> None:
     with listening(api) as one:
         one.send(subscribe=["bars:arbusdt:1s", "bars:arbusdt:1m"])
@@ -184,6 +227,36 @@ def test_alerts_are_told_from_the_subscription_on(api: Api, store: Store) -> Non
         assert other.next("alert") == told
 
 
+def test_more_alerts_than_a_turn_tells_are_told_in_the_next_ones(
+    api: Api, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topics, "_EVENTS", 5)
+    add_rule(store, "mine", zscore())
+    (rule,) = kept_rules(store)
+    turn = topics._alerts(subject_of("practice"))
+    fired = [fire(store, rule, at=utc_now() - timedelta(minutes=one)) for one in range(12)]
+    feeder(store).refresh()
+    told = [[one["id"] for one in turn(subject_of("practice"))] for _ in range(4)]
+    assert [len(ids) for ids in told] == [5, 5, 2, 0]
+    assert [one for ids in told for one in ids] == fired
+
+
+def test_trouble_inside_is_told_once_and_without_its_words(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: object) -> list[dict[str, Any]]:
+        raise ZeroDivisionError("a secret of the inside")
+
+    topic = topics.Topic("practice", "alerts", broken)
+    (told,) = topic.turn()
+    assert json.loads(told) == {
+        "topic": "alerts", "type": "error",
+        "detail": "ZeroDivisionError; please report this with the log.",
+    }  # fmt: skip
+    assert "a secret of the inside" in caplog.text
+    assert topic.turn() == []
+
+
 def test_what_is_left_is_not_told_any_more(api: Api, store: Store) -> None:
     with listening(api) as one:
         one.send(subscribe=["alerts", "trades:arbusdt"])
@@ -221,6 +294,16 @@ def test_what_cannot_be_subscribed_to_is_explained(
         assert one.send(subscribe=["alerts"])["topics"] == ["alerts"]
 
 
+def test_a_subscription_is_all_of_it_or_nothing(api: Api, store: Store) -> None:
+    with listening(api) as one:
+        one.send(subscribe=["alerts"])
+        refused = one.send(subscribe=["trades:arbusdt", "bad"], unsubscribe=["alerts"])
+        assert refused["type"] == "error"
+        trade(store, "arbusdt", 1_000, 99.0)
+        assert one.until_heartbeats(3) == []
+        assert one.send()["topics"] == ["alerts"]
+
+
 @pytest.mark.parametrize("symbol", [CHINESE, "arbusdt@mine"])
 def test_other_alphabets_and_datasets_can_be_listened_to(
     api: Api, store: Store, symbol: str
@@ -251,5 +334,9 @@ def test_a_source_can_be_named_and_another_is_refused(api: Api, store: Store) ->
         beat = one.receive()
         assert (beat["source"], beat["worker"], beat["symbols"]) == ("binance", "never", {})
         assert "perpduck.duckdb" in one.send(subscribe=["alerts"])["detail"]
-    with pytest.raises(InvalidStatus), listening(api, "?source=kraken"):
+    with pytest.raises(InvalidStatus) as refused, listening(api, "?source=kraken"):
         pass
+    answer = refused.value.response
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert json.loads(answer.body)["parameter"] == "source"

@@ -282,8 +282,7 @@ def time_of(name: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        # Eight digits are a date as ISO 8601 has it as well, 20261101.
-        if re.fullmatch(r"\d{1,7}|\d{9,14}", text, re.ASCII):
+        if re.fullmatch(r"\d{1,7}|\d{9,14}", text, re.ASCII):  # eight are a date: 20261101
             if int(text) > _LAST_MS:
                 raise ValueError
             return _EPOCH + timedelta(milliseconds=int(text))

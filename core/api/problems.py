@@ -72,8 +72,9 @@ class Problem(Exception):
 def problem_of(error: PerpduckError) -> Problem:
     """Return the problem that one of our own errors is to a program."""
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
-    # Only what is busy passes by waiting.
-    headers = {"Retry-After": str(RETRY_S)} if isinstance(error, StoreBusy) else None
+    # Only what is busy passes by waiting; what takes too long would again.
+    is_busy = isinstance(error, StoreBusy) and not isinstance(error, ReadStopped)
+    headers = {"Retry-After": str(RETRY_S)} if is_busy else None
     return Problem(status, sentence(str(error)), headers=headers)
 
 

@@ -190,10 +190,3 @@ def note_scheduled(store: Store, note: str = "") -> None:
     with store.write() as con:
         con.execute("update scan_schedule set last_at = ?, note = ?", [utc_now(), note])
         bump_versions(con, [SCHEDULE])
-
-
-def delete_scans(store: Store, scan_ids: Sequence[str]) -> None:
-    """Remove scans with all that belongs to them."""
-    with store.write() as con:
-        _delete(con, scan_ids)
-        bump_versions(con, [SCANS])

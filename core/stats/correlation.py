@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
-from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
+from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
@@ -213,25 +213,6 @@ def clustered_order(values: Floats) -> tuple[int, ...]:
     """
     n = len(values)
     return tuple(range(n)) if n < 3 else tuple(int(leaf) for leaf in leaves_list(_tree(values)))
-
-
-def cluster_labels(values: Floats, correlation: float) -> Ints:
-    """Return each symbol's cluster, numbered from 0 by where it begins in `clustered_order`.
-
-    Clusters of the same tree, cut where two are on average as far apart as symbols of that
-    ``correlation``. Raises DataError where it is outside −1 to 1.
-    """
-    if not -1.0 <= correlation <= 1.0:
-        raise DataError(f"the correlation to cut at is {correlation}; give −1 to 1")
-    if len(values) < 2:
-        return np.zeros(len(values), dtype=np.int64)
-    cut = np.sqrt(2.0 * (1.0 - correlation))
-    order = list(clustered_order(values))
-    ordered = fcluster(_tree(values), cut, criterion="distance")[order]
-    # A cluster's leaves stand side by side: a new one begins where the number changes.
-    labels = np.empty(len(values), dtype=np.int64)
-    labels[order] = np.cumsum(np.diff(ordered, prepend=ordered[:1]) != 0)
-    return labels
 
 
 def distances(values: Floats) -> Floats:

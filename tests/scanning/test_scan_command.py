@@ -16,11 +16,10 @@ from core import scan as command
 from core.config import load_settings
 from core.errors import DataError
 from core.live.scans import begin_scan, scan_run
-from core.scanning import keeper
+from core.scanning import keeper, kept
 from core.scanning.keeper import ScanKeeper, is_due
 from core.scanning.kept import (
     Schedule,
-    delete_scans,
     load_scan,
     load_scans,
     load_schedule,
@@ -151,18 +150,23 @@ def test_the_worker_begins_what_is_due(market: Store, monkeypatch: pytest.Monkey
     assert found.asked_by == "schedule"
 
 
-def test_scans_are_one_at_a_time_and_can_be_deleted(market: Store) -> None:
+def test_scans_are_one_at_a_time_and_the_oldest_go(
+    market: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = begin_scan(market, SHORT, asked_by="page")
     assert scan_run(market) is run
     run.wait(60)
     with market.read() as con:
         assert load_scan(con, run.id) is not None
-    delete_scans(market, [run.id])
+    monkeypatch.setattr(kept, "KEPT", 1)
+    later = begin_scan(market, SHORT, asked_by="page")
+    later.wait(60)
     with market.read() as con:
-        assert load_scans(con).is_empty()
-        assert load_scan(con) is None
+        assert load_scans(con)["id"].to_list() == [later.id]
+        assert load_scan(con, run.id) is None
         for table in ("scan_pairs", "scan_symbols"):
-            assert con.execute(f"select count(*) from {table}").fetchall() == [(0,)]
+            found = con.execute(f"select distinct scan_id from {table}").fetchall()
+            assert found == [(later.id,)]
     note_scheduled(market)
     with pytest.raises(DataError, match="give 300"):
         set_schedule(market, 1.0, SHORT)

@@ -8,7 +8,6 @@ from scipy.stats import spearmanr
 
 from core.errors import DataError, NotEnoughData
 from core.stats.correlation import (
-    cluster_labels,
     clustered_order,
     correlation_matrix,
     log_returns,
@@ -166,22 +165,3 @@ def test_pairs_come_strongest_first_without_the_unknown() -> None:
 def test_a_panel_that_is_not_its_symbols_is_refused() -> None:
     with pytest.raises(DataError, match="3 symbols"):
         correlation_matrix(panel(), ("a", "b", "c"))
-
-
-def test_clusters_are_cut_from_the_tree_of_the_order_and_numbered_along_it() -> None:
-    rng = np.random.default_rng(3)
-    groups = np.array([0, 1, 2, 1, 0, 2, 2, 0, 1])
-    legs = rng.normal(size=(400, 3))[:, groups] + 0.3 * rng.normal(size=(400, 9))
-    values = correlation_matrix(legs, [str(k) for k in range(9)]).values
-    labels = cluster_labels(values, 0.5)
-    for group in range(3):
-        assert len(set(labels[groups == group])) == 1
-    assert len(set(labels)) == 3
-    along = labels[list(clustered_order(values))]
-    assert along[0] == 0
-    assert (np.diff(along) >= 0).all()
-    assert len(set(cluster_labels(values, 0.9999))) == 9
-    assert not cluster_labels(values, -1.0).any()
-    assert cluster_labels(values[:1, :1], 0.5).tolist() == [0]
-    with pytest.raises(DataError, match="to cut at is 2"):
-        cluster_labels(values, 2.0)

@@ -13,7 +13,7 @@ import polars as pl
 from core.bar_sql import timeframe_seconds
 from core.errors import DataError, NotEnoughData
 from core.queries import load_closes
-from core.stats.arrays import Floats, Ints
+from core.stats.arrays import Floats
 from core.stats.correlation import CorrelationMatrix, Kind, correlation_matrix, log_returns
 from core.store import READ_LIMIT_S, Store
 
@@ -89,9 +89,12 @@ def read_panel(
         at += length
     closes = np.full((rows, len(symbols)), np.nan)
     turnover = np.zeros(len(symbols))
+    bar = timedelta(seconds=seconds)
+    since, until = counted or (start, end)
+    # The first row that begins at or after each.
+    counted_rows = -((start - since) // bar), -((start - until) // bar)
     for part in parts:
-        _fill(closes, part, symbols, seconds, start, min_turnover)
-        turnover += _turnover(part, symbols, counted)
+        turnover += _fill(closes, part, symbols, seconds, start, min_turnover, counted_rows)
     return Panel(tuple(symbols), timeframe, start, closes, turnover)
 
 
@@ -102,36 +105,28 @@ def _fill(
     seconds: int,
     start: datetime,
     min_turnover: float,
-) -> None:
-    """Put a part's closes, ordered by symbol, in their places."""
-    columns = _columns(part, symbols)
+    counted: tuple[int, int],
+) -> Floats:
+    """Put a part's closes, ordered by symbol, in their places.
+
+    Returns what each symbol turned over in the rows from the first up to the second counted.
+    """
+    places = {symbol: column for column, symbol in enumerate(symbols)}
+    runs = part["symbol"].rle().struct.unnest()
+    columns = np.repeat(
+        [places[symbol] for symbol in runs["value"]], runs["len"].to_numpy()
+    ).astype(np.int64)
     first = int((start - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001
     rows = (part["ts"].to_physical().to_numpy() // 1000 - first) // seconds
     values = part["close"].to_numpy()
     worth = values * part["volume"].fill_null(0.0).to_numpy()
     kept = worth >= min_turnover
     closes[rows[kept], columns[kept]] = values[kept]
-
-
-def _columns(part: pl.DataFrame, symbols: Sequence[str]) -> Ints:
-    """Return each row's column in the grid."""
-    places = {symbol: column for column, symbol in enumerate(symbols)}
-    runs = part["symbol"].rle().struct.unnest()
-    return np.repeat([places[symbol] for symbol in runs["value"]], runs["len"].to_numpy()).astype(
-        np.int64
-    )
-
-
-def _turnover(
-    part: pl.DataFrame, symbols: Sequence[str], counted: tuple[datetime, datetime] | None
-) -> Floats:
-    """Return what each symbol turned over in the part's bars that are counted."""
-    if counted is not None:
-        part = part.filter(pl.col("ts").is_between(*counted, closed="left"))
-    worth = (part["close"] * part["volume"].fill_null(0.0)).to_numpy()
-    return np.bincount(_columns(part, symbols), weights=worth, minlength=len(symbols)).astype(
-        np.float64
-    )
+    is_counted = (rows >= counted[0]) & (rows < counted[1])
+    found: Floats = np.bincount(
+        columns, weights=np.where(is_counted, worth, 0.0), minlength=len(symbols)
+    ).astype(np.float64)
+    return found
 
 
 def panel_correlation(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -63,17 +62,13 @@ def write_scan(store: Store, report: ScanReport) -> None:
         old = con.execute(
             "select id from scans order by started_at desc, id desc offset $kept", {"kept": KEPT}
         ).fetchall()
-        _delete(con, [found for (found,) in old])
+        for table, column in (("scans", "id"), ("scan_pairs", "scan_id"),
+                              ("scan_symbols", "scan_id")):  # fmt: skip
+            con.execute(
+                f"delete from {table} where {column} in (select unnest($ids))",  # noqa: S608 - literals
+                {"ids": [found for (found,) in old]},
+            )
         bump_versions(con, [SCANS])
-
-
-def _delete(con: Connection, scan_ids: Sequence[str]) -> None:
-    for table, column in (("scans", "id"), ("scan_pairs", "scan_id"),
-                          ("scan_symbols", "scan_id")):  # fmt: skip
-        con.execute(
-            f"delete from {table} where {column} in (select unnest($ids))",  # noqa: S608 - literals
-            {"ids": list(scan_ids)},
-        )
 
 
 def _insert(
